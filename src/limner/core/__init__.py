@@ -1,0 +1,1 @@
+"""The machine: tensors in, tensors out. No files, no network, no prints, no globals; needs only torch."""

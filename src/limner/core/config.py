@@ -1,0 +1,388 @@
+"""What a model is made of, as small frozen dataclasses.
+
+A model is described by its parts, never by its family's name: GPT-2, Llama, BERT and the 2017
+encoder-decoder are values of ``ModelConfig``. Variants of a part form a closed union (``AddedPositions``,
+``Positions``, ``Span``, ``Norm``), told apart by ``match`` and, in JSON, by a field ``kind``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from limner.core.errors import ConfigError, suggest
+
+# ── positions ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class NoPositions:
+    """Nothing says where a token stands (but for what a causal mask gives away)."""
+
+
+@dataclass(frozen=True)
+class SinusoidalPositions:
+    """Fixed sines and cosines, added to the embeddings (Vaswani et al. 2017)."""
+
+    base: float = 10_000.0
+
+
+@dataclass(frozen=True)
+class LearnedPositions:
+    """One trained vector for each position, added to the embeddings; the context length says how many."""
+
+
+@dataclass(frozen=True)
+class LinearScaling:
+    """Rotary positions divided by ``factor`` (Chen et al. 2023, position interpolation)."""
+
+    factor: float
+
+
+@dataclass(frozen=True)
+class DynamicScaling:
+    """The rotary base grows once the text is longer than ``original_length`` (NTK-aware, dynamic)."""
+
+    factor: float
+    original_length: int
+
+
+@dataclass(frozen=True)
+class Llama3Scaling:
+    """Slow rotations are slowed by ``factor``, fast ones kept, those between blended (Llama 3.1)."""
+
+    factor: float
+    low_frequency: float
+    high_frequency: float
+    original_length: int
+
+
+@dataclass(frozen=True)
+class YarnScaling:
+    """Per-frequency blend of interpolated and kept rotations, with a scale on the result (YaRN, 2309.00071)."""
+
+    factor: float
+    original_length: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    magnitude: float | None = None  # None: 0.1 ln(factor) + 1
+    truncate: bool = True
+
+
+RotaryScaling = LinearScaling | DynamicScaling | Llama3Scaling | YarnScaling
+
+
+@dataclass(frozen=True)
+class RotaryPositions:
+    """Queries and keys are turned by an angle that grows with position (Su et al. 2021)."""
+
+    base: float = 10_000.0
+    fraction: float = 1.0  # share of each head's channels that is turned
+    scaling: RotaryScaling | None = None
+
+
+@dataclass(frozen=True)
+class ALiBiPositions:
+    """Scores fall in a straight line with distance, at a slope of each head's own (Press et al. 2021)."""
+
+
+AddedPositions = NoPositions | SinusoidalPositions | LearnedPositions
+Positions = NoPositions | RotaryPositions | ALiBiPositions
+
+# ── norms, attention, feed-forward ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class LayerNorm:
+    """Mean 0, deviation 1, then a trained scale and (by default) shift."""
+
+    eps: float = 1e-5
+    bias: bool = True
+
+
+@dataclass(frozen=True)
+class RMSNorm:
+    """Root mean square 1, then a trained scale (Zhang & Sennrich 2019)."""
+
+    eps: float = 1e-6
+
+
+Norm = LayerNorm | RMSNorm
+
+
+@dataclass(frozen=True)
+class FullSpan:
+    """Every token that the direction allows."""
+
+
+@dataclass(frozen=True)
+class SlidingSpan:
+    """The token itself and the ``window - 1`` before it (and, when bidirectional, after it)."""
+
+    window: int
+
+
+Span = FullSpan | SlidingSpan
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """One attention: ``num_kv_heads`` equal to ``num_heads`` is multi-head, 1 is multi-query, else grouped."""
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    positions: Positions = NoPositions()
+    span: Span = FullSpan()
+    bias: bool = False  # on query, key and value
+    output_bias: bool = False
+    qk_norm: Norm | None = None  # over each head's channels, before any rotation
+    softcap: float | None = None  # scores become softcap · tanh(scores / softcap)
+    scale: float | None = None  # None: 1 / √head_dim
+    dropout: float = 0.0  # on the attention weights
+
+    def __post_init__(self) -> None:
+        _positive("num_heads", self.num_heads)
+        _positive("num_kv_heads", self.num_kv_heads)
+        _positive("head_dim", self.head_dim)
+        _share("attention dropout", self.dropout)
+        if self.num_heads % self.num_kv_heads:
+            good = [str(n) for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
+            raise ConfigError(
+                f"num_kv_heads is {self.num_kv_heads}, which does not divide num_heads {self.num_heads}. "
+                f"Choose one of {', '.join(good)}."
+            )
+        if isinstance(self.positions, RotaryPositions) and self.rotary_dim % 2:
+            raise ConfigError(
+                f"head_dim is {self.head_dim}, but rotary positions turn channels in pairs and would turn "
+                f"{self.rotary_dim} of them. Choose an even number."
+            )
+        if isinstance(self.span, SlidingSpan):
+            _positive("window", self.span.window)
+
+    @property
+    def rotary_dim(self) -> int:
+        """How many channels of each head are turned."""
+        fraction = self.positions.fraction if isinstance(self.positions, RotaryPositions) else 0.0
+        return int(self.head_dim * fraction)
+
+
+Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu"]
+
+
+@dataclass(frozen=True)
+class FeedForwardConfig:
+    """``gated`` with silu is SwiGLU, with gelu GeGLU; ``relu2`` is the square of ReLU."""
+
+    hidden_dim: int
+    activation: Activation = "silu"
+    gated: bool = True
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        _positive("hidden_dim", self.hidden_dim)
+
+
+@dataclass(frozen=True)
+class BlockConfig:
+    """One layer: attention, for a decoder that reads an encoder cross-attention, then feed-forward.
+
+    ``placement`` says where a sub-layer f is normalised: pre ``x + f(norm(x))``, post ``norm(x + f(x))``,
+    sandwich ``x + norm(f(norm(x)))``. ``residual_scale`` multiplies each f before it is added.
+    """
+
+    attention: AttentionConfig
+    feed_forward: FeedForwardConfig
+    cross_attention: AttentionConfig | None = None
+    norm: Norm = RMSNorm()
+    placement: Literal["pre", "post", "sandwich"] = "pre"
+    dropout: float = 0.0  # on each sub-layer's output
+    residual_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        _share("dropout", self.dropout)
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """``num_layers`` layers; ``blocks`` is repeated in turn (local, local, global, local, local, …)."""
+
+    num_layers: int
+    blocks: tuple[BlockConfig, ...]
+    causal: bool
+    final_norm: Norm | None = RMSNorm()
+
+    def __post_init__(self) -> None:
+        _positive("num_layers", self.num_layers)
+        if not self.blocks:
+            raise ConfigError("blocks is empty, but a stack needs at least one kind of block. Give one.")
+        if len(self.blocks) > self.num_layers:
+            raise ConfigError(
+                f"blocks has {len(self.blocks)} entries, but num_layers is {self.num_layers}. Give no more "
+                "blocks than layers."
+            )
+
+    def block(self, layer: int) -> BlockConfig:
+        """The configuration of one layer, counted from 0."""
+        return self.blocks[layer % len(self.blocks)]
+
+
+# ── the whole ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class EmbeddingConfig:
+    """From ids to vectors: tokens, plus positions, plus segments; then scaled, normalised, dropped."""
+
+    positions: AddedPositions = NoPositions()
+    segments: int = 0  # BERT's token types; 0: none
+    scale: float = 1.0  # multiplies the token vectors before anything is added; the 2017 model: √dim
+    norm: Norm | None = None
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _share("embedding dropout", self.dropout)
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """From vectors to logits. ``transform`` puts BERT's dense layer, activation and norm before it."""
+
+    tied: bool = True  # the token embedding's own matrix, used the other way
+    bias: bool = False
+    transform: Activation | None = None
+    transform_norm: Norm = LayerNorm()
+    softcap: float | None = None
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A Transformer. Decoder-only: no encoder; encoder-only: no decoder; encoder-decoder: both.
+
+    Raises:
+        ConfigError: parts that do not fit, with the value, the rule and what to choose.
+    """
+
+    vocab_size: int
+    dim: int
+    context_length: int
+    decoder: StackConfig | None = None
+    encoder: StackConfig | None = None
+    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    head: HeadConfig | None = field(default_factory=HeadConfig)
+
+    def __post_init__(self) -> None:
+        _positive("vocab_size", self.vocab_size)
+        _positive("dim", self.dim)
+        _positive("context_length", self.context_length)
+        if self.decoder is None and self.encoder is None:
+            raise ConfigError("decoder and encoder are both missing, but a model needs one. Give either.")
+        crosses = self.decoder is not None and any(b.cross_attention for b in self.decoder.blocks)
+        if crosses and self.encoder is None:
+            raise ConfigError("cross_attention is set, but there is no encoder to attend to. Give one or leave it out.")
+        if self.decoder is not None and self.encoder is not None and not crosses:
+            raise ConfigError("cross_attention is None, but the decoder has an encoder to read. Set it in its blocks.")
+
+    @property
+    def stack(self) -> StackConfig:
+        """The stack whose output the head reads: the decoder where there is one, else the encoder."""
+        chosen = self.decoder or self.encoder
+        assert chosen is not None
+        return chosen
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; ``from_dict`` reads them back to an equal config."""
+        plain = _plain(self)
+        assert isinstance(plain, dict)
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Read what ``to_dict`` wrote; strict.
+
+        Raises:
+            ConfigError: an unknown, missing or ill-typed entry, named with its path.
+        """
+        read: ModelConfig = _read(cls, values, "model")
+        return read
+
+
+# ── reading and writing ────────────────────────────────────────────────────────────────────────────────
+
+T = TypeVar("T")
+
+
+def _positive(name: str, value: int) -> None:
+    if value < 1:
+        raise ConfigError(f"{name} is {value}, but it must be at least 1. Choose a larger number.")
+
+
+def _share(name: str, value: float) -> None:
+    if not 0.0 <= value < 1.0:
+        raise ConfigError(f"{name} is {value}, but it is a share of values. Choose from 0 up to, not including, 1.")
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        entries = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return {"kind": type(value).__name__, **entries} if type(value) in _VARIANTS else entries
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    return value
+
+
+_VARIANTS: tuple[type, ...] = (
+    *get_args(AddedPositions), *get_args(Positions), *get_args(RotaryScaling), *get_args(Norm), *get_args(Span)
+)  # fmt: skip
+
+
+def _read(expected: Any, value: Any, path: str) -> Any:
+    origin = get_origin(expected)
+    if origin in (Union, UnionType):
+        return _read_union(get_args(expected), value, path)
+    if origin is Literal:
+        if value not in get_args(expected):
+            raise ConfigError(f"{path} is {value!r}, but it is one of a few names. {suggest(str(value), get_args(expected))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{path} is {value!r}, but a list is needed. Put it in brackets.")
+        return tuple(_read(get_args(expected)[0], entry, f"{path}[{i}]") for i, entry in enumerate(value))
+    if is_dataclass(expected) and isinstance(expected, type):
+        return _read_dataclass(expected, value, path)
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise ConfigError(f"{path} is {value!r}, but {expected.__name__} is needed. Correct the value.")
+    return value
+
+
+def _read_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
+    if value is None and NoneType in choices:
+        return None
+    rest = [choice for choice in choices if choice is not NoneType]
+    if len(rest) == 1:
+        return _read(rest[0], value, path)
+    if get_origin(rest[0]) is Literal:
+        return _read(rest[0], value, path)
+    kinds = {choice.__name__: choice for choice in rest}
+    kind = value.get("kind") if isinstance(value, dict) else value
+    if kind not in kinds:
+        raise ConfigError(f"{path}.kind is {kind!r}, which is no such part. {suggest(str(kind), kinds)}")
+    return _read_dataclass(kinds[kind], {k: v for k, v in value.items() if k != "kind"}, path)
+
+
+def _read_dataclass(expected: type[T], value: Any, path: str) -> T:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} is {value!r}, but a group of settings is needed. Write it as an object.")
+    hints = get_type_hints(expected)
+    known = {f.name: f for f in fields(expected)}  # type: ignore[arg-type]
+    value = {k: v for k, v in value.items() if not (k == "kind" and v == expected.__name__)}
+    for name in value:
+        if name not in known:
+            raise ConfigError(f"{path}.{name} is set, but there is no such setting. {suggest(name, known)}")
+    for name, entry in known.items():
+        if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
+            raise ConfigError(f"{path}.{name} is missing, but it has no default. Give it.")
+    return expected(**{name: _read(hints[name], entry, f"{path}.{name}") for name, entry in value.items()})
