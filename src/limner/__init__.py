@@ -1,1 +1,67 @@
-"""limner: generative AI, the whole stack, to run, train and look inside of."""
+"""limner: learn from your words, make new ones, and look inside while it happens.
+
+    model = limner.load("story")                 # a bundled model, or a folder
+    print(model.generate("The curious cat climbed", seed=1).text)
+
+Importing limner is cheap: torch is loaded when the first of these names that needs it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from limner.core.config import ModelConfig as ModelConfig
+    from limner.core.errors import (
+        ConfigError as ConfigError,
+        ContextError as ContextError,
+        DataError as DataError,
+        LimnerError as LimnerError,
+        MissingExtraError as MissingExtraError,
+        ShapeError as ShapeError,
+        TokenizerError as TokenizerError,
+        TrainingError as TrainingError,
+        WeightsError as WeightsError,
+    )
+    from limner.core.tap import (
+        NO_TAP as NO_TAP,
+        Chain as Chain,
+        Editor as Editor,
+        Recorder as Recorder,
+        Tap as Tap,
+    )
+
+# Where each public name lives; one table, so that the list below and the loading cannot part ways.
+_HOMES = {
+    "limner.core.config": ("ModelConfig",),
+    "limner.core.errors": (
+        "ConfigError",
+        "ContextError",
+        "DataError",
+        "LimnerError",
+        "MissingExtraError",
+        "ShapeError",
+        "TokenizerError",
+        "TrainingError",
+        "WeightsError",
+    ),
+    "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'limner' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
