@@ -7,11 +7,11 @@ encoder-decoder are values of ``ModelConfig``. Variants of a part form a closed 
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
-from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from limner.core.errors import ConfigError, suggest
+from limner.core.errors import ConfigError
+from limner.core.settings import read_settings, write_settings
 
 # ── positions ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -293,9 +293,7 @@ class ModelConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; ``from_dict`` reads them back to an equal config."""
-        plain = _plain(self)
-        assert isinstance(plain, dict)
-        return plain
+        return write_settings(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
@@ -304,13 +302,10 @@ class ModelConfig:
         Raises:
             ConfigError: an unknown, missing or ill-typed entry, named with its path.
         """
-        read: ModelConfig = _read(cls, values, "model")
-        return read
+        return read_settings(cls, values, "model")
 
 
-# ── reading and writing ────────────────────────────────────────────────────────────────────────────────
-
-T = TypeVar("T")
+# ── the rules that settings keep ───────────────────────────────────────────────────────────────────────
 
 
 def _positive(name: str, value: int) -> None:
@@ -321,68 +316,3 @@ def _positive(name: str, value: int) -> None:
 def _share(name: str, value: float) -> None:
     if not 0.0 <= value < 1.0:
         raise ConfigError(f"{name} is {value}, but it is a share of values. Choose from 0 up to, not including, 1.")
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        entries = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-        return {"kind": type(value).__name__, **entries} if type(value) in _VARIANTS else entries
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    return value
-
-
-_VARIANTS: tuple[type, ...] = (
-    *get_args(AddedPositions), *get_args(Positions), *get_args(RotaryScaling), *get_args(Norm), *get_args(Span)
-)  # fmt: skip
-
-
-def _read(expected: Any, value: Any, path: str) -> Any:
-    origin = get_origin(expected)
-    if origin in (Union, UnionType):
-        return _read_union(get_args(expected), value, path)
-    if origin is Literal:
-        if value not in get_args(expected):
-            raise ConfigError(f"{path} is {value!r}, but it is one of a few names. {suggest(str(value), get_args(expected))}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ConfigError(f"{path} is {value!r}, but a list is needed. Put it in brackets.")
-        return tuple(_read(get_args(expected)[0], entry, f"{path}[{i}]") for i, entry in enumerate(value))
-    if is_dataclass(expected) and isinstance(expected, type):
-        return _read_dataclass(expected, value, path)
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise ConfigError(f"{path} is {value!r}, but {expected.__name__} is needed. Correct the value.")
-    return value
-
-
-def _read_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
-    if value is None and NoneType in choices:
-        return None
-    rest = [choice for choice in choices if choice is not NoneType]
-    if len(rest) == 1:
-        return _read(rest[0], value, path)
-    if get_origin(rest[0]) is Literal:
-        return _read(rest[0], value, path)
-    kinds = {choice.__name__: choice for choice in rest}
-    kind = value.get("kind") if isinstance(value, dict) else value
-    if kind not in kinds:
-        raise ConfigError(f"{path}.kind is {kind!r}, which is no such part. {suggest(str(kind), kinds)}")
-    return _read_dataclass(kinds[kind], {k: v for k, v in value.items() if k != "kind"}, path)
-
-
-def _read_dataclass(expected: type[T], value: Any, path: str) -> T:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path} is {value!r}, but a group of settings is needed. Write it as an object.")
-    hints = get_type_hints(expected)
-    known = {f.name: f for f in fields(expected)}  # type: ignore[arg-type]
-    value = {k: v for k, v in value.items() if not (k == "kind" and v == expected.__name__)}
-    for name in value:
-        if name not in known:
-            raise ConfigError(f"{path}.{name} is set, but there is no such setting. {suggest(name, known)}")
-    for name, entry in known.items():
-        if name not in value and entry.default is MISSING and entry.default_factory is MISSING:
-            raise ConfigError(f"{path}.{name} is missing, but it has no default. Give it.")
-    return expected(**{name: _read(hints[name], entry, f"{path}.{name}") for name, entry in value.items()})

@@ -59,9 +59,7 @@ class MissingExtraError(LimnerError, ImportError):
     """A library that belongs to an extra is not installed."""
 
     def __init__(self, library: str, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{library} is not installed, but {purpose} needs it. Run: pip install 'limner[{extra}]'."
-        )
+        super().__init__(f"{library} is not installed, but {purpose} needs it. Run: pip install 'limner[{extra}]'.")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

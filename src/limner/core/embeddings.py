@@ -1,0 +1,85 @@
+"""Chapter 1: from ids to vectors."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from limner.core.config import (
+    EmbeddingConfig,
+    LayerNorm,
+    LearnedPositions,
+    NoPositions,
+    Norm,
+    RMSNorm,
+    SinusoidalPositions,
+)
+from limner.core.errors import ContextError
+from limner.core.positions import sinusoidal
+from limner.core.tap import NO_TAP, Tap
+
+
+def make_norm(spec: Norm, dim: int) -> nn.Module:
+    """The norm that a spec describes, over the last ``dim`` channels."""
+    match spec:
+        case LayerNorm(eps=eps, bias=bias):
+            return nn.LayerNorm(dim, eps=eps, bias=bias)
+        case RMSNorm(eps=eps):
+            return nn.RMSNorm(dim, eps=eps)
+        case _:
+            assert_never(spec)
+
+
+class Embedding(nn.Module):
+    """Each id's trained vector, plus where it stands, plus which segment it is of."""
+
+    def __init__(self, config: EmbeddingConfig, vocab_size: int, dim: int, context_length: int) -> None:
+        super().__init__()
+        self.config = config
+        self.context_length = context_length
+        self.token = nn.Embedding(vocab_size, dim)
+        learned = isinstance(config.positions, LearnedPositions)
+        self.position = nn.Embedding(context_length, dim) if learned else None
+        self.segment = nn.Embedding(config.segments, dim) if config.segments else None
+        self.norm = make_norm(config.norm, dim) if config.norm else None
+
+    def forward(
+        self, ids: Tensor, positions: Tensor, last: int, *, segments: Tensor | None = None, tap: Tap = NO_TAP
+    ) -> Tensor:
+        """Look the ids up.
+
+        Args:
+            ids: shape (batch, time).
+            positions: integers, shape (time,) or (batch, time).
+            last: the number of positions that may be asked for, known without looking at the tensor.
+            segments: integers, shape (batch, time); None: all 0.
+        Returns:
+            Shape (batch, time, dim).
+        Raises:
+            ContextError: more positions than there are trained vectors for.
+        """
+        x = tap("token", self.token(ids))
+        if self.config.scale != 1.0:
+            x = x * self.config.scale
+        match self.config.positions:
+            case NoPositions():
+                pass
+            case LearnedPositions():
+                if last > self.context_length:
+                    raise ContextError(
+                        f"The text is {last} tokens long, but the model has positions for {self.context_length}. "
+                        "Shorten the text."
+                    )
+                assert self.position is not None
+                x = x + tap("positions", self.position(positions))
+            case SinusoidalPositions(base=base):
+                x = x + tap("positions", sinusoidal(positions, x.shape[-1], base).to(x.dtype))
+            case _:
+                assert_never(self.config.positions)
+        if self.segment is not None:
+            x = x + tap("segments", self.segment(ids.new_zeros(ids.shape) if segments is None else segments))
+        if self.norm is not None:
+            x = self.norm(x)
+        return tap("output", F.dropout(x, self.config.dropout, self.training) if self.config.dropout else x)
