@@ -15,24 +15,20 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from limner.core.config import ModelConfig as ModelConfig
-    from limner.core.errors import (
-        ConfigError as ConfigError,
-        ContextError as ContextError,
-        DataError as DataError,
-        LimnerError as LimnerError,
-        MissingExtraError as MissingExtraError,
-        ShapeError as ShapeError,
-        TokenizerError as TokenizerError,
-        TrainingError as TrainingError,
-        WeightsError as WeightsError,
-    )
-    from limner.core.tap import (
-        NO_TAP as NO_TAP,
-        Chain as Chain,
-        Editor as Editor,
-        Recorder as Recorder,
-        Tap as Tap,
-    )
+    from limner.core.errors import ConfigError as ConfigError
+    from limner.core.errors import ContextError as ContextError
+    from limner.core.errors import DataError as DataError
+    from limner.core.errors import LimnerError as LimnerError
+    from limner.core.errors import MissingExtraError as MissingExtraError
+    from limner.core.errors import ShapeError as ShapeError
+    from limner.core.errors import TokenizerError as TokenizerError
+    from limner.core.errors import TrainingError as TrainingError
+    from limner.core.errors import WeightsError as WeightsError
+    from limner.core.tap import NO_TAP as NO_TAP
+    from limner.core.tap import Chain as Chain
+    from limner.core.tap import Editor as Editor
+    from limner.core.tap import Recorder as Recorder
+    from limner.core.tap import Tap as Tap
 
 # Where each public name lives; one table, so that the list below and the loading cannot part ways.
 _HOMES = {
@@ -52,7 +48,7 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", *sorted(_HOME_OF)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> object:

@@ -28,18 +28,17 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from limner import __version__
 from limner.core.errors import LimnerError, suggest
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,9 @@ class LazyVerbs(TyperGroup):
         for name, verb in VERBS.items():
             sections.setdefault(verb.heading, []).append((name, verb.help))
         for param in self.get_params(ctx):
-            if getattr(param, "help", None) and not getattr(param, "hidden", False):
-                sections.setdefault("Options", []).append((", ".join(param.opts), param.help))
+            record = param.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault("Options", []).append((", ".join(sorted(param.opts, key=len)), record[1]))
         for heading, rows in sections.items():
             table = Table.grid(padding=(0, 2))
             table.add_column(min_width=20)
@@ -114,12 +114,21 @@ class LazyVerbs(TyperGroup):
             raise typer.Exit(128 + 13) from None
         return result
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run, and end the process with the exit codes that the module's docstring lists."""
+        run = partial(super().main, args, prog_name, complete_var, False, windows_expand_args, **extra)
         if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)
+            return run()
         try:
-            code = super().main(*args, standalone_mode=False, **kwargs)
+            code = run()
         except Exception as error:
             sentence = explain_error(error)
             if sentence is None:
@@ -182,6 +191,7 @@ def _say(sentence: str) -> None:
 
 
 app = typer.Typer(
+    name="limner",
     cls=LazyVerbs,
     help="learn from your words, make new ones, and look inside while it happens.",
     pretty_exceptions_enable=False,

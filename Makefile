@@ -1,0 +1,66 @@
+# Everything runs from one .venv, made on demand and made anew when pyproject.toml changes.
+# Needs Python 3.11 or newer, make, and a C++ compiler for the tests that compile.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+TOOLS := $(VENV)/.tools-installed
+WORKERS ?= 2
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-full check format bench docs clean
+
+help:  ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#'
+
+demo: $(RUNTIME)  ## write stories with the bundled model and look inside while it writes
+	@$(BIN)/python -m limner.recipes.demo
+
+test: check  ## the checks, then the tests; a part of them: make test ARGS=tests/core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+
+test-full: check  ## the tests, with those that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(ARGS)
+
+check: $(TOOLS)  ## format, lint, types, import contracts, generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python docs/generate.py --check
+
+format: $(TOOLS)  ## format the code, and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(TOOLS)  ## write the generated documents anew
+	$(BIN)/python docs/generate.py
+
+bench: $(TOOLS)  ## measure limner beside its peers on this machine
+	@for name in $$(ls bench | sed -n 's/^\([a-z].*\)\.py$$/\1/p'); do \
+		echo; echo "── bench/$$name.py"; $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
+
+clean:  ## remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch first and alone: pip then takes the build without GPU libraries wherever one is offered.
+$(RUNTIME): pyproject.toml
+	@python=""; for name in python3 python3.13 python3.12 python3.11; do \
+		if $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then python=$$name; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "python3 is $$(python3 --version 2>&1 || true), but limner needs Python 3.11 or newer. Install one and try again." >&2; \
+		exit 2; fi; \
+	test -x $(BIN)/python || { echo "Making $(VENV) with $$($$python --version) …"; $$python -m venv $(VENV); }
+	@echo "Installing torch (some 200 MB where the build without GPU libraries is offered) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		"$$($(BIN)/python -c 'import tomllib; print(next(d for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"] if d.startswith("torch")))')"
+	@echo "Installing limner …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(TOOLS): $(RUNTIME)
+	@echo "Installing the tools for tests and checks …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@

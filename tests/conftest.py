@@ -1,0 +1,28 @@
+"""What every test shares: little models need few threads, and workers side by side need fewer still."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `limner` is the one under test
+os.environ.update(NO_COLOR="1", TERM="dumb", COLUMNS="120")  # what a command prints must not depend on the terminal
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(autouse=True)
+def _same_seed() -> None:
+    """Every test starts from the same random state, whatever ran before it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
