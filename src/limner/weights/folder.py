@@ -1,0 +1,227 @@
+"""Our own model folders, and the one function that opens any.
+
+config.json        {"format": "limner", "version": 1, "model": ModelConfig, "card": {…}, "sha256": …}
+model.safetensors  every parameter by its name in the model
+tokenizer.json     (and what else the tokenizer writes)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from limner.core.config import ModelConfig
+from limner.core.errors import WeightsError
+from limner.core.transformer import Transformer
+from limner.weights.files import file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
+from limner.weights.tensors import WHOLE, TensorFiles, write_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+FORMAT = "limner"
+VERSION = 1
+CONFIG = "config.json"
+
+
+class SavableTokenizer(Protocol):
+    """What saving a model asks of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    def save(self, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model as read from a folder, and unpacked as ``model, config, card = load_model(…)``.
+
+    Attributes:
+        model: ready to be used, in evaluation mode.
+        card: what the folder says of itself: name, licence, what it was trained on, …
+    """
+
+    model: Transformer
+    config: ModelConfig
+    card: dict[str, Any]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.model, self.config, self.card))
+
+
+def save_model(
+    folder: Path | str,
+    model: Transformer,
+    tokenizer: SavableTokenizer | None,
+    card: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a model folder, whole or not at all; one that is there already is replaced.
+
+    Args:
+        tokenizer: writes its own files; None for a model without one.
+        card: plain JSON values for the model card.
+        dtype: of the floating-point weights on disk; None: as they are.
+    Raises:
+        WeightsError: the tokenizer has more tokens than the model, or the folder cannot be written.
+    """
+    folder = Path(folder)
+    if tokenizer is not None:
+        check_vocabulary(tokenizer.vocab_size, model.config, folder)
+    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    if dtype is not None:
+        tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+    with replaced_folder(folder) as fresh:
+        write_tensors(fresh, tensors)
+        if tokenizer is not None:
+            tokenizer.save(fresh)
+        write_json(
+            fresh / CONFIG,
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "model": model.config.to_dict(),
+                "card": dict(card or {}),
+                "sha256": file_digest(fresh / WHOLE),
+            },
+        )
+
+
+def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: bool = True) -> LoadedModel:
+    """Open a model folder: our own, or a Hugging Face folder of a family we know.
+
+    Args:
+        dtype: of the floating-point weights in memory; None: as they are on disk.
+        verify: compare the checksum that our own folders hold.
+    Raises:
+        WeightsError: it is missing, damaged, a pickle, or does not fit its description.
+        ConfigError: its description asks for what we do not have.
+    """
+    folder = Path(folder)
+    values = read_config(folder)
+    folder = folder if folder.is_dir() else previous(folder)
+    if "model_type" in values:
+        from limner.weights.huggingface import read_huggingface
+
+        return read_huggingface(folder, values, dtype=dtype)
+    config = native_config(folder, values)
+    if verify and (folder / WHOLE).is_file():
+        found, claimed = file_digest(folder / WHOLE), str(values.get("sha256"))
+        if found != claimed:
+            raise WeightsError(
+                f"{folder / WHOLE} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it was damaged or changed. "
+                "Copy the folder again."
+            )
+    files = TensorFiles(folder)
+    with torch.device("meta"):
+        model = Transformer(config)
+    expect_tensors(
+        {name: tuple(value.shape) for name, value in model.state_dict().items()},
+        {name: files.shape(name) for name in files.names},
+        folder,
+    )
+    fill(model, {name: files[name] for name in files.names}, dtype)
+    return LoadedModel(model, config, dict(values.get("card") or {}))
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The content of a model folder's ``config.json``.
+
+    Raises:
+        WeightsError: no such folder, or no ``config.json`` in it; a pickle is named as such.
+    """
+    refuse_pickle(folder)
+    if folder.is_file():
+        raise WeightsError(f"{folder} is a file, but a model is a folder with {CONFIG} in it. Give that folder.")
+    if not folder.is_dir() and previous(folder).is_dir():  # killed between two renames
+        folder = previous(folder)
+    if not folder.is_dir():
+        raise WeightsError(
+            f"{folder} is no folder, but a model is one. Correct the path; `limner models` lists the bundled ones."
+        )
+    if not (folder / CONFIG).is_file():
+        for path in sorted(folder.iterdir()):
+            refuse_pickle(path)
+    return read_json(folder / CONFIG)
+
+
+def native_config(folder: Path, values: Mapping[str, Any]) -> ModelConfig:
+    """The model that the ``config.json`` of one of our own folders describes.
+
+    Raises:
+        WeightsError: the format is another.
+        ConfigError: an entry is unknown, missing or ill-typed.
+    """
+    if values.get("format") != FORMAT:
+        raise WeightsError(
+            f"{folder / CONFIG} has neither format {FORMAT!r} nor a model_type, but one of them says how to read it. "
+            "Give a folder of limner or of Hugging Face."
+        )
+    if values.get("version") != VERSION:
+        raise WeightsError(
+            f"{folder / CONFIG} has version {values.get('version')!r}, but this limner reads {VERSION}. "
+            "Use the release that wrote it."
+        )
+    return ModelConfig.from_dict(values.get("model") or {})
+
+
+def expect_tensors(
+    needed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], folder: Path | str
+) -> None:
+    """Check names and shapes.
+
+    Raises:
+        WeightsError: tensors are missing, extra or of another shape; the first few are named.
+    """
+    problems = []
+    if missing := sorted(needed.keys() - found.keys()):
+        problems.append(f"lacks {_few(missing)}")
+    if extra := sorted(found.keys() - needed.keys()):
+        problems.append(f"has {_few(extra)} that the model does not use")
+    wrong = [
+        f"{name} of shape {found[name]} instead of {needed[name]}"
+        for name in sorted(needed.keys() & found.keys())
+        if found[name] != needed[name]
+    ]
+    if wrong:
+        problems.append(f"has {_few(wrong)}")
+    if problems:
+        raise WeightsError(
+            f"{folder} {' and '.join(problems)}, but weights must fit the description in {CONFIG}. "
+            "Use the two files that belong together."
+        )
+
+
+def _few(names: list[str]) -> str:
+    rest = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + rest
+
+
+def fill(model: Transformer, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
+    """Give a model on the meta device its weights, without a second copy of them."""
+    state = {
+        name: value if dtype is None or not value.is_floating_point() else value.to(dtype)
+        for name, value in tensors.items()
+    }
+    model.load_state_dict(state, assign=True)
+    model.eval()
+
+
+def check_vocabulary(tokens: int, config: ModelConfig, folder: Path | str) -> None:
+    """Check that every token has its vector.
+
+    Raises:
+        WeightsError: the tokenizer has more tokens than the model.
+    """
+    if tokens > config.vocab_size:
+        raise WeightsError(
+            f"{folder}: the tokenizer has {tokens} tokens, but the model's vocab_size is {config.vocab_size}. "
+            "Use the tokenizer that the model was trained with."
+        )

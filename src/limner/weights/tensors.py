@@ -1,0 +1,135 @@
+"""Tensors in safetensors files, whole or sharded, read from the disk where they lie.
+
+Tensors come memory-mapped: nothing is copied until it is needed, so that a model is loaded in little more
+memory than it has weights. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from limner.core.errors import WeightsError
+from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import Tensor
+
+WHOLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+
+
+class TensorFiles:
+    """The tensors of a model folder by name.
+
+    Args:
+        folder: holds ``model.safetensors``, or ``model.safetensors.index.json`` and the shards that it names.
+    Raises:
+        WeightsError: there are none, they are pickles, cut off, or not safetensors.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, Any] = {}
+        self._home: dict[str, str] = {}  # tensor → file
+        if (folder / WHOLE).is_file():
+            names: list[str] = [WHOLE]
+        elif (folder / INDEX).is_file():
+            names = self._shards()
+        else:
+            raise self._nothing()
+        for name in names:
+            self._files[name] = open_tensors(folder / name)
+            for key in self._files[name].keys():  # noqa: SIM118 (a safetensors handle is no mapping)
+                self._home[key] = name
+
+    @property
+    def names(self) -> list[str]:
+        """All tensors, sorted."""
+        return sorted(self._home)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Known from the header alone."""
+        return tuple(self._files[self._home[name]].get_slice(name).get_shape())
+
+    def __getitem__(self, name: str) -> Tensor:
+        """Memory-mapped; private to this process when written to."""
+        tensor: Tensor = self._files[self._home[name]].get_tensor(name)
+        return tensor
+
+    def _shards(self) -> list[str]:
+        index = self.folder / INDEX
+        where = read_json(index).get("weight_map")
+        if not isinstance(where, dict) or not where:
+            raise WeightsError(
+                f"{index} has weight_map {where!r}, but it must name a file for each tensor. Copy it again."
+            )
+        names = sorted({str(name) for name in where.values()})
+        for name in names:
+            if Path(name).name != name:
+                raise WeightsError(f"{index} names the file {name!r}, but shards lie beside it. Copy the folder again.")
+            if not (self.folder / name).is_file():
+                raise WeightsError(f"{self.folder / name} is missing, but {INDEX} names it. Copy the folder again.")
+        return names
+
+    def _nothing(self) -> WeightsError:
+        for path in sorted(self.folder.glob("*")):
+            if path.suffix in PICKLES:
+                return WeightsError(
+                    f"{path} is a pickle, but reading a pickle can run any code, so limner never opens one. "
+                    f"Give a folder with {WHOLE}."
+                )
+        return WeightsError(f"{self.folder} has no {WHOLE}, but a model's weights are there. Copy the folder again.")
+
+
+def open_tensors(path: Path) -> Any:
+    """Open one safetensors file.
+
+    Raises:
+        WeightsError: it is a pickle, cut off, or something else.
+    """
+    refuse_pickle(path)
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (OSError, SafetensorError) as problem:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header, start = int.from_bytes(file.read(8), "little"), file.read(1)
+        if size < 8 or (start in (b"{", b"") and header < 100_000_000):
+            raise WeightsError(
+                f"{path} is {size} bytes long, which is not what its header says: it is cut off or damaged. Copy it again."
+            ) from problem
+        raise WeightsError(f"{path} is no safetensors file: {problem}. Give a folder with {WHOLE}.") from problem
+
+
+def write_tensors(folder: Path, tensors: Mapping[str, Tensor], *, shard_bytes: int | None = None) -> None:
+    """Write ``model.safetensors``, or shards of at most ``shard_bytes`` and an index.
+
+    Args:
+        tensors: none may share memory with another.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    total = sum(tensor.nbytes for tensor in plain.values())
+    note = {"format": "pt"}  # what other loaders look for
+    if shard_bytes is None or total <= shard_bytes:
+        save_file(plain, folder / WHOLE, metadata=note)
+        return
+    shards: list[dict[str, Tensor]] = [{}]
+    held = 0
+    for name, tensor in plain.items():
+        if shards[-1] and held + tensor.nbytes > shard_bytes:
+            shards.append({})
+            held = 0
+        shards[-1][name] = tensor
+        held += tensor.nbytes
+    where = {}
+    for i, shard in enumerate(shards, 1):
+        file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, folder / file, metadata=note)
+        where.update(dict.fromkeys(shard, file))
+    write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": where})
