@@ -15,7 +15,7 @@ help:  ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#'
 
 demo: $(RUNTIME)  ## write stories with the bundled model and look inside while it writes
-	@$(BIN)/python -m limner.recipes.demo
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 test: check  ## the checks, then the tests; a part of them: make test ARGS=tests/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
