@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+CONFIG = "config.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -79,8 +80,10 @@ def refuse_pickle(path: Path) -> None:
     if not path.is_file():
         return
     with path.open("rb") as file:
-        start = file.read(4)
-    if start[:1] == b"\x80" or start == b"PK\x03\x04" or path.suffix in PICKLES:
+        start = file.read(9)
+    # Safetensors begin with eight bytes of length, which may be any, and a brace.
+    pickled = start[:1] == b"\x80" or start[:4] == b"PK\x03\x04"
+    if path.suffix in PICKLES or (pickled and start[8:] != b"{"):
         raise WeightsError(
             f"{path} is a pickle, but reading a pickle can run any code, so limner never opens one. "
             "Convert it to safetensors where you trust it, and give that folder."
@@ -100,9 +103,14 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
     one, whole; only between the last two renames does the old one stand under ``previous(folder)``.
 
     Raises:
-        WeightsError: the disk is full or may not be written to; what was there before is untouched.
+        WeightsError: the disk is full or may not be written to, or the folder holds something else than a model; what
+            was there before is untouched.
     """
     folder = folder.absolute()
+    if folder.exists() and not (folder / CONFIG).is_file() and (folder.is_file() or any(folder.iterdir())):
+        raise WeightsError(
+            f"{folder} holds something else than a model, but saving would replace it. Choose a new or an empty folder."
+        )
     fresh = folder.with_name(f".{folder.name}.unfinished-{os.getpid()}")
     old = previous(folder)
     try:

@@ -16,17 +16,16 @@ import torch
 from limner.core.config import ModelConfig
 from limner.core.errors import WeightsError
 from limner.core.transformer import Transformer
-from limner.weights.files import file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
-from limner.weights.tensors import WHOLE, TensorFiles, write_tensors
+from limner.weights.files import CONFIG, file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
+from limner.weights.keytable import expect_tensors
+from limner.weights.tensors import WHOLE, TensorFiles, fill, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from torch import Tensor
 
 FORMAT = "limner"
 VERSION = 1
-CONFIG = "config.json"
 
 
 class SavableTokenizer(Protocol):
@@ -170,48 +169,6 @@ def native_config(folder: Path, values: Mapping[str, Any]) -> ModelConfig:
             "Use the release that wrote it."
         )
     return ModelConfig.from_dict(values.get("model") or {})
-
-
-def expect_tensors(
-    needed: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]], folder: Path | str
-) -> None:
-    """Check names and shapes.
-
-    Raises:
-        WeightsError: tensors are missing, extra or of another shape; the first few are named.
-    """
-    problems = []
-    if missing := sorted(needed.keys() - found.keys()):
-        problems.append(f"lacks {_few(missing)}")
-    if extra := sorted(found.keys() - needed.keys()):
-        problems.append(f"has {_few(extra)} that the model does not use")
-    wrong = [
-        f"{name} of shape {found[name]} instead of {needed[name]}"
-        for name in sorted(needed.keys() & found.keys())
-        if found[name] != needed[name]
-    ]
-    if wrong:
-        problems.append(f"has {_few(wrong)}")
-    if problems:
-        raise WeightsError(
-            f"{folder} {' and '.join(problems)}, but weights must fit the description in {CONFIG}. "
-            "Use the two files that belong together."
-        )
-
-
-def _few(names: list[str]) -> str:
-    rest = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + rest
-
-
-def fill(model: Transformer, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
-    """Give a model on the meta device its weights, without a second copy of them."""
-    state = {
-        name: value if dtype is None or not value.is_floating_point() else value.to(dtype)
-        for name, value in tensors.items()
-    }
-    model.load_state_dict(state, assign=True)
-    model.eval()
 
 
 def check_vocabulary(tokens: int, config: ModelConfig, folder: Path | str) -> None:

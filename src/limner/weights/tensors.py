@@ -18,7 +18,8 @@ from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -133,3 +134,17 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], *, shard_bytes: i
         save_file(shard, folder / file, metadata=note)
         where.update(dict.fromkeys(shard, file))
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": where})
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
+    """Give a model on the meta device its weights, without a second copy of them, and set it to evaluate.
+
+    Args:
+        dtype: of the floating-point ones; None: as they are.
+    """
+    state = {
+        name: value if dtype is None or not value.is_floating_point() else value.to(dtype)
+        for name, value in tensors.items()
+    }
+    model.load_state_dict(state, assign=True)
+    model.eval()
