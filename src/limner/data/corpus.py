@@ -1,0 +1,438 @@
+"""From paths to a corpus that a model can be trained on: read, divide, tokenize, pack, keep for the next time.
+
+A prepared corpus is a folder in the cache named after a fingerprint of everything it was made from. It is built
+under another name and renamed when it is whole, so that a build that was killed is never taken for a corpus, and
+two processes that build the same one at once do not meet.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from limner.core.errors import ConfigError, DataError
+from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
+from limner.data.report import ReadReport
+from limner.data.shards import Shards, ShardWriter, token_dtype
+from limner.data.split import DIGEST_BYTES, DigestSet, Part, SplitPlan, cut_near, digest, plan_split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from limner.tokens import Tokenizer
+
+    Progress = Callable[[str, int, int], None]
+
+FORMAT, VERSION = "limner-corpus", 1
+MANIFEST = "manifest.json"
+SAMPLE_BYTES = 64 << 20  # of text, to train a tokenizer on; more hardly changes it and takes memory
+BATCH_BYTES = 1 << 19  # of text handed to a thread at once
+WHOLE_HASH = 16 << 20  # files up to this size are known by their content, larger ones by size, time and ends
+_PARTS: tuple[Part, Part] = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class TokenizerPlan:
+    """A tokenizer still to be trained, on the training part of the corpus.
+
+    Args:
+        kind: ``byte-bpe``, ``wordpiece``, ``unigram``, ``characters`` or ``bytes``.
+        vocab_size: tokens it may have at most, special ones included.
+        sample_bytes: text it is trained on at most, taken from the beginning of every file in proportion to its size.
+    """
+
+    kind: str
+    vocab_size: int
+    sample_bytes: int = SAMPLE_BYTES
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text ready for training.
+
+    Attributes:
+        train, validation: tokens of either part; no document is in both.
+        tokenizer: the one they were made with.
+        report: what was read, skipped and why.
+        folder: where the files lie.
+        reused: whether they were there already.
+    """
+
+    train: Shards
+    validation: Shards
+    tokenizer: Tokenizer
+    report: ReadReport
+    folder: Path
+    reused: bool
+
+
+def prepare_corpus(
+    paths: Iterable[Path | str],
+    *,
+    tokenizer: Tokenizer | TokenizerPlan,
+    cache: Path | str,
+    validation: float = 0.05,
+    column: str | None = None,
+    separator: str | None = None,
+    train_only: Iterable[Path | str] = (),
+    split_seed: int = 0,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Corpus:
+    """Read, divide, tokenize and pack everything at or under ``paths``; or open what an earlier call made of it.
+
+    Args:
+        paths: files and folders, see ``read_documents``.
+        tokenizer: one that is there, or a plan for one to be trained on the training part.
+        cache: folder for prepared corpora; each takes 2 bytes a token (4 if there are more than 65,536 tokens).
+        validation: share of the documents to hold back.
+        column, separator: see ``read_documents``.
+        train_only: more files and folders, of which nothing is held back.
+        split_seed: of the draw of the documents held back.
+        workers: batches of documents in the tokenizer at once; None is 2. The tokenizer runs each on all cores.
+        progress: called with (what is being done, bytes read, bytes to read).
+    Raises:
+        DataError: nothing to read, too little text, or the cache cannot be written.
+        ConfigError: ``validation`` is not above 0 and at most 0.5.
+        MissingExtraError: a file needs a library of the extra ``data``.
+    """
+    if not 0 < validation <= 0.5:
+        raise ConfigError(f"validation is {validation}, but must be above 0 and at most 0.5. The usual share is 0.05.")
+    walked = ReadReport()
+    mine = find_sources(paths, walked)
+    every = find_sources([*(source.path for source in mine), *train_only], walked) if train_only else mine
+    if not mine:
+        raise nothing_readable(walked)
+    job = _Job(mine, every[len(mine) :], ReadOptions(column, separator), validation, split_seed, tokenizer)
+    folder = Path(cache).expanduser() / job.fingerprint()[:20]
+    reused = True
+    while (ready := _open(folder, tokenizer, walked, reused=reused)) is None:
+        with _building(folder) as temporary:
+            job.build(temporary, max(1, workers or 2), progress or (lambda *_: None))
+        reused = False
+    return ready
+
+
+# ── building ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Job:
+    sources: list[Source]
+    train_only: list[Source]
+    options: ReadOptions
+    validation: float
+    split_seed: int
+    tokenizer: Tokenizer | TokenizerPlan
+
+    def fingerprint(self) -> str:
+        """Changes when a file, an option, the tokenizer or the layout on disk does."""
+        made_by = asdict(self.tokenizer) if isinstance(self.tokenizer, TokenizerPlan) else self.tokenizer.fingerprint()
+        files = [[_identity(source) for source in group] for group in (self.sources, self.train_only)]
+        whole = [VERSION, files, asdict(self.options), self.validation, self.split_seed, made_by]
+        return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+    def build(self, folder: Path, workers: int, progress: Progress) -> None:
+        plan = self._divide()
+        if isinstance(self.tokenizer, TokenizerPlan):
+            tokenizer = self._train_tokenizer(self.tokenizer, plan, progress)
+        else:
+            tokenizer = self.tokenizer
+        tokenizer.save(folder / "tokenizer")
+        report = ReadReport()
+        if plan.note:
+            report.note(plan.note)
+        dtype = token_dtype(tokenizer.vocab_size)
+        with ShardWriter(folder, "train", dtype) as train, ShardWriter(folder, "validation", dtype) as validation:
+            writers: dict[Part, ShardWriter] = {"train": train, "validation": validation}
+            documents = self._divided(plan, report, progress)
+            for part, ids, size in _tokenized(documents, tokenizer, workers):
+                writers[part].add(ids, size)
+        for name, writer in writers.items():
+            if writer.num_tokens < 2:
+                raise DataError(
+                    f"the {name} part has {writer.num_tokens} tokens of {report.documents:,} documents, but at least 2 "
+                    "are needed. Give more text, or another share or split_seed."
+                )
+        manifest = {
+            "format": FORMAT,
+            "version": VERSION,
+            "dtype": dtype.str,
+            "tokenizer": tokenizer.fingerprint(),
+            "parts": {
+                name: {
+                    "files": writer.files,
+                    "num_tokens": writer.num_tokens,
+                    "num_documents": writer.num_documents,
+                    "num_bytes": writer.num_bytes,
+                }
+                for name, writer in writers.items()
+            },
+            "report": report.to_json(),
+        }
+        with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+            json.dump(manifest, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _divide(self) -> SplitPlan:
+        """Look at the first documents and decide how the corpus is divided."""
+        report, seen = ReadReport(), DigestSet()
+        with closing(read_sources(self.sources, self.options, report)) as documents:
+            data = (document.text.encode() for document in documents)
+            sizes = ((key, len(text)) for text in data if seen.add(key := digest(text)))
+            first = next(sizes, None)
+            if first is None:
+                raise nothing_readable(report)
+            return plan_split(chain([first], sizes), share=self.validation, seed=self.split_seed)
+
+    def _train_tokenizer(self, wanted: TokenizerPlan, plan: SplitPlan, progress: Progress) -> Tokenizer:
+        from limner.tokens import train_tokenizer
+
+        every = self.sources + self.train_only
+        total = sum(source.size for source in every)
+
+        def sample() -> Iterator[str]:
+            allowed = taken = done = 0
+            for source in every:
+                allowed += max(1, wanted.sample_bytes * source.size // total)
+                done += source.size
+                if taken >= allowed:
+                    continue
+                for document in read_sources([source], self.options, ReadReport()):
+                    data = document.text.encode()
+                    for part, text in _parts(document, digest(data), plan, always_train=source in self.train_only):
+                        if part == "train":
+                            taken += len(data)
+                            yield text
+                    if taken >= allowed:
+                        break
+                progress("training the tokenizer", done, total)
+
+        return train_tokenizer(wanted.kind, sample(), vocab_size=wanted.vocab_size)
+
+    def _divided(self, plan: SplitPlan, report: ReadReport, progress: Progress) -> Iterator[tuple[Part, str, int]]:
+        """Every different document once, with its part and its size in bytes."""
+        seen = DigestSet()
+        total = sum(source.size for source in self.sources + self.train_only)
+        done = 0
+
+        def count(size: int) -> None:
+            nonlocal done
+            done += size
+            progress("tokenizing", min(done, total), total)
+
+        for sources, always_train in ((self.sources, False), (self.train_only, True)):
+            counted = [replace(source, count=count) for source in sources]
+            for document in read_sources(counted, self.options, report):
+                data = document.text.encode()
+                key = digest(data)
+                if not seen.add(key):
+                    report.duplicates += 1
+                    continue
+                for part, text in _parts(document, key, plan, always_train=always_train):
+                    yield part, text, len(data) if text is document.text else len(text.encode())
+        progress("tokenizing", total, total)
+
+
+def _parts(document: Document, key: bytes, plan: SplitPlan, *, always_train: bool) -> list[tuple[Part, str]]:
+    if always_train:
+        return [("train", document.text)]
+    if key in plan.cuts:
+        at = cut_near(document.text, round(len(document.text) * (1 - plan.cuts[key])))
+        return [("train", document.text[:at]), ("validation", document.text[at:])]
+    return [(plan.part(key), document.text)]
+
+
+def _tokenized(
+    documents: Iterator[tuple[Part, str, int]], tokenizer: Tokenizer, workers: int
+) -> Iterator[tuple[Part, NDArray[Any], int]]:
+    """Tokenize in threads, in order, with never more than ``workers + 1`` batches of text in memory.
+
+    Threads, because the tokenizers library works outside Python's lock and on all cores by itself; see
+    docs/decisions/0004-data.md for the measurement.
+    """
+    encode = partial(_encode, tokenizer, token_dtype(tokenizer.vocab_size))
+    with ThreadPoolExecutor(workers, thread_name_prefix="limner-tokens") as pool:
+        waiting: deque[Any] = deque()
+        try:
+            for batch in _in_batches(documents):
+                waiting.append(pool.submit(encode, batch))
+                if len(waiting) > workers:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _in_batches(documents: Iterator[tuple[Part, str, int]]) -> Iterator[list[tuple[Part, str, int]]]:
+    batch: list[tuple[Part, str, int]] = []
+    size = 0
+    for document in documents:
+        batch.append(document)
+        size += document[2]
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encode(
+    tokenizer: Tokenizer, dtype: np.dtype[Any], batch: Sequence[tuple[Part, str, int]]
+) -> list[tuple[Part, NDArray[Any], int]]:
+    begin = [] if tokenizer.begin_id is None else [tokenizer.begin_id]
+    rows = tokenizer.encode_batch([text for _, text, _ in batch])
+    arrays = [np.array([*begin, *ids], dtype=dtype) for ids in rows]
+    return [(part, ids, size) for (part, _, size), ids in zip(batch, arrays, strict=True) if len(ids)]
+
+
+# ── the cache ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _identity(source: Source) -> list[Any]:
+    """What a file is known by: its content if that is quickly read, else its size, time and two ends."""
+    hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    known: list[Any] = [source.kind, source.path.suffix.lower(), source.size]
+    try:
+        with source.path.open("rb") as file:
+            if source.size <= WHOLE_HASH:
+                hashed.update(file.read())
+            else:
+                known.append(os.fstat(file.fileno()).st_mtime_ns)
+                hashed.update(file.read(1 << 20))
+                file.seek(-(1 << 20), os.SEEK_END)
+                hashed.update(file.read())
+    except OSError:
+        return [*known, "unreadable"]  # the reader will say so
+    return [*known, hashed.hexdigest()]
+
+
+def _whole(folder: Path) -> dict[str, Any] | None:
+    """The manifest of the corpus in this folder, or None if a file is missing or has the wrong size."""
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        width = np.dtype(manifest["dtype"]).itemsize
+        for part in _PARTS:
+            told = manifest["parts"][part]
+            size = sum((folder / name).stat().st_size for name in told["files"])
+            documents = (folder / f"{part}-documents.bin").stat().st_size
+            if size != told["num_tokens"] * width or documents != told["num_documents"] * 16:
+                return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return manifest
+
+
+def _open(folder: Path, tokenizer: Tokenizer | TokenizerPlan, walked: ReadReport, *, reused: bool) -> Corpus | None:
+    """The corpus in this folder, or None if there is none that is whole."""
+    manifest = _whole(folder)
+    if manifest is None:
+        return None
+    if isinstance(tokenizer, TokenizerPlan):
+        from limner.tokens import Tokenizer as Loaded
+
+        tokenizer = Loaded.load(folder / "tokenizer")
+    report = ReadReport.from_json(manifest["report"])
+    report.skips = walked.skips + report.skips
+    report.skip_counts = walked.skip_counts + report.skip_counts
+    train, validation = (
+        Shards.open(folder, part, manifest["parts"][part]["files"], manifest["dtype"]) for part in _PARTS
+    )
+    return Corpus(train, validation, tokenizer, report, folder, reused)
+
+
+@contextmanager
+def _building(folder: Path) -> Iterator[Path]:
+    """A folder to build in, which takes the name ``folder`` if all goes well and is removed if not."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    except OSError as error:
+        raise _unwritable(folder.parent, error) from None
+    lock = (temporary / "unlocked").open("w")
+    try:
+        with suppress(OSError):
+            _lock(lock)
+        (temporary / "unlocked").rename(temporary / "lock")  # whoever sees a lock sees it locked
+        yield temporary
+        if os.name == "nt":
+            lock.close()
+        (temporary / "lock").unlink()
+        temporary.chmod(0o755)
+        if folder.exists() and not _whole(folder):
+            _remove(folder)
+        try:
+            temporary.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+            # Another process was quicker with the same corpus.
+    except OSError as error:
+        raise _unwritable(folder.parent, error) from None
+    finally:
+        lock.close()
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Take a damaged corpus out of the way, in one step; whoever has mapped its files keeps them."""
+    aside = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+    with suppress(OSError):
+        folder.rename(aside / "old")
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove what builds that were killed left behind: their folders are no longer locked."""
+    for folder in cache.glob(".building-*"):
+        try:
+            with (folder / "lock").open("r+") as lock:
+                _lock(lock)
+                shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:  # just begun, just ended, or killed at that very moment, long ago
+            with suppress(OSError):
+                if time.time() - folder.stat().st_mtime > 86_400:
+                    shutil.rmtree(folder, ignore_errors=True)
+        except OSError:  # locked: being built
+            continue
+
+
+def _lock(file: IO[str]) -> None:
+    """Lock for this process, or OSError; where files cannot be locked so, every folder counts as in use."""
+    try:
+        import fcntl
+    except ImportError:
+        raise OSError("no file locks") from None
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _unwritable(folder: Path, error: OSError) -> DataError:
+    if error.errno == errno.ENOSPC:
+        return DataError(
+            f"the disk of {folder} is full, but the tokens are kept there. Free some or give another cache."
+        )
+    return DataError(
+        f"the cache {folder} cannot be written ({error.strerror or error}), but the tokens are kept there. "
+        "Give a folder that can be written."
+    )

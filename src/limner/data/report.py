@@ -1,0 +1,114 @@
+"""What was read, what was not, and why: kept while reading, shown to people, stored beside the shards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+MOST_SKIPS = 1000  # a folder of a million pictures must not fill the memory with their names
+
+
+@dataclass(frozen=True)
+class Skip:
+    """One file, or some lines of one, that gave no document.
+
+    Args:
+        path: the file.
+        kind: a word to count by, such as ``"not UTF-8"`` or ``"malformed JSON"``.
+        detail: where and what, for people.
+        count: how many records of the file; 0 when it is the file (or all of it from a point on) that was skipped.
+    """
+
+    path: str
+    kind: str
+    detail: str
+    count: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.detail}"
+
+
+@dataclass
+class ReadReport:
+    """Counts of what was read and the reasons for what was not.
+
+    Args:
+        files: files from which at least one document came.
+        documents: documents that came out of the readers, duplicates included.
+        text_bytes: their size in UTF-8.
+        disk_bytes: bytes read from disk (compressed ones where files are).
+        duplicates: documents dropped because the same text came before.
+        empty: documents of nothing but spaces, dropped.
+        cut: documents longer than the longest allowed, which were cut at paragraphs.
+        skips: the first thousand reasons; ``skip_counts`` has them all by kind.
+        notes: sentences about what was decided (such as how a small corpus was divided).
+    """
+
+    files: int = 0
+    documents: int = 0
+    text_bytes: int = 0
+    disk_bytes: int = 0
+    duplicates: int = 0
+    empty: int = 0
+    cut: int = 0
+    skips: list[Skip] = field(default_factory=list)
+    skip_counts: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    def skip(self, path: object, kind: str, detail: str, count: int = 0) -> None:
+        """Note that a file (``count=0``) or ``count`` records of it were skipped."""
+        self.skip_counts[kind] += count or 1
+        if len(self.skips) < MOST_SKIPS:
+            self.skips.append(Skip(str(path), kind, detail, count))
+
+    def note(self, sentence: str) -> None:
+        """Add a sentence, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def summary(self, most: int = 5) -> str:
+        """A few lines for people: one of counts, then notes and the first ``most`` reasons."""
+        head = (
+            f"{_many(self.documents, 'document')} ({_size(self.text_bytes)} of text) from {_many(self.files, 'file')}"
+        )
+        dropped = []
+        if self.duplicates:
+            dropped.append(_many(self.duplicates, "exact duplicate"))
+        if self.empty:
+            dropped.append(f"{self.empty:,} empty")
+        if dropped:
+            head += "; dropped " + " and ".join(dropped)
+        lines = [head]
+        if self.cut:
+            lines.append(f"{_many(self.cut, 'very long document')} cut at paragraphs")
+        lines += self.notes
+        if self.skips:
+            counts = ", ".join(f"{count:,} {kind}" for kind, count in self.skip_counts.most_common())
+            lines.append(f"skipped: {counts}")
+            lines += [f"  {skip}" for skip in self.skips[:most]]
+            if len(self.skips) > most:
+                more = "over a thousand" if len(self.skips) >= MOST_SKIPS else f"{len(self.skips) - most:,}"
+                lines.append(f"  and {more} more")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as plain dicts, lists and numbers."""
+        return asdict(self) | {"skip_counts": dict(self.skip_counts)}
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> ReadReport:
+        """The opposite of ``to_json``."""
+        skips = [Skip(**skip) for skip in stored["skips"]]
+        return cls(**(stored | {"skips": skips, "skip_counts": Counter(stored["skip_counts"])}))
+
+
+def _many(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _size(count: int) -> str:
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.1f} {unit}"
+    return f"{count} bytes"
