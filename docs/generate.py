@@ -10,7 +10,6 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,9 @@ MADE = "<!-- Made by docs/generate.py from the code; change the code and run `ma
 
 def command_line() -> str:
     """Every verb with its arguments and options, as its own --help tells them."""
-    import typer
     from typer.core import TyperCommand
 
-    from limner.cli.app import VERBS
+    from limner.cli.app import VERBS, load_verb
 
     def sections(command: Any, parent: Any, name: str, depth: int) -> Iterator[str]:
         context = command.make_context(name, [], parent=parent, resilient_parsing=True)
@@ -39,13 +37,13 @@ def command_line() -> str:
         if rows:
             yield "| | |\n| --- | --- |"
             for left, right in rows:
-                yield f"| `{cell(left)}` | {cell(right)} |"
+                yield f"| `{cell(left)}` | {cell(right).replace('<', '&lt;')} |"
             yield ""
         for inner_name, inner in getattr(command, "commands", {}).items():
             yield from sections(inner, context, inner_name, depth + 1)
 
     def cell(text: str) -> str:
-        return " ".join(text.split()).replace("|", "\\|").replace("<", "\\<" if "`" not in text else "<")
+        return " ".join(text.split()).replace("|", "\\|")
 
     top = TyperCommand("limner").make_context("limner", [], resilient_parsing=True)
     lines = [
@@ -56,8 +54,7 @@ def command_line() -> str:
         "Ctrl-C, 1 a mistake of limner's own.\n",
     ]
     for name in VERBS:
-        command = typer.main.get_command(import_module(f"limner.cli.{name}").app)
-        lines += sections(command, top, name, 2)
+        lines += sections(load_verb(name), top, name, 2)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -173,3 +173,13 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
 def test_python_dash_m_is_the_command() -> None:
     done = subprocess.run([sys.executable, "-m", "limner", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"limner {limner.__version__}\n"
+
+
+def test_a_verb_does_not_offer_to_install_completion_again(run: Run) -> None:
+    def work() -> None:
+        pass
+
+    run(work)
+    outcome = invoke("sing", "-h")
+    assert outcome.code == 0
+    assert "completion" not in outcome.out

@@ -73,8 +73,7 @@ class LazyVerbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name = args[0]
         if name in VERBS:
-            command = typer.main.get_command(import_module(f"limner.cli.{name}").app)
-            return name, command, args[1:]
+            return name, load_verb(name), args[1:]
         if name.startswith("-"):
             return super().resolve_command(ctx, args)
         return ctx.fail(f"{name} is no verb of limner. {suggest(name, VERBS)}")
@@ -136,6 +135,15 @@ class LazyVerbs(TyperGroup):
             _say(sentence)
             sys.exit(2)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def load_verb(name: str) -> Any:
+    """The command of one verb of ``VERBS``; this is what imports its file."""
+    command = typer.main.get_command(import_module(f"limner.cli.{name}").app)
+    # typer gives every app the options that install completion; one place for them is enough.
+    command.params = [param for param in command.params if not str(param.name).endswith("_completion")]
+    command.context_settings.setdefault("help_option_names", ["-h", "--help"])
+    return command
 
 
 def explain_error(error: BaseException) -> str | None:
