@@ -1,0 +1,1 @@
+"""Text models: their shapes, sampling, generation, and how well they predict."""

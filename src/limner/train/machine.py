@@ -1,0 +1,80 @@
+"""What the machine can do: cores for this process, bfloat16, and the speed of a matrix product."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from limner.train.settings import TrainSettings
+
+
+def physical_cores() -> int:
+    """Processor cores that this process may use: its CPU set, hyper-threads counted once, cgroup limit kept."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max(1, (os.cpu_count() or 2) // 2 if os.name == "nt" else os.cpu_count() or 1)
+    cpus = os.sched_getaffinity(0)
+    cores = set()
+    for cpu in cpus:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology")
+        try:
+            package, core = ((topology / name).read_text().strip() for name in ("physical_package_id", "core_id"))
+        except OSError:
+            package, core = "", str(cpu)
+        cores.add((package, core))
+    return max(1, min(len(cores), _cgroup_cores() or len(cores)))
+
+
+def _cgroup_cores() -> int | None:
+    """Cores that the control group grants, rounded up; None without a limit."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else -(-int(quota) // int(period))
+
+
+def bfloat16_helps(device: torch.device) -> bool:
+    """Whether products of bfloat16 matrices are faster than float32 here, by what the processor says it has."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(probe() for probe in probes if probe is not None)
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, size: int = 1024, seconds: float = 0.15) -> float:
+    """Floating-point operations a second that a large square matrix product reaches, the best of a short trial."""
+    a = torch.randn(size, size, dtype=dtype, device=device)
+    b = torch.randn(size, size, dtype=dtype, device=device)
+    best, until = float("inf"), time.perf_counter() + seconds
+    while time.perf_counter() < until or best == float("inf"):
+        start = time.perf_counter()
+        _ = a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * size**3 / best
+
+
+def resolve_device(name: str) -> torch.device:
+    """``auto`` is a GPU where there is one, else the processor."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def choose_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
+    """What ``precision=auto`` means here."""
+    return "bfloat16" if bfloat16_helps(device) else "float32"
+
+
+def prepare(settings: TrainSettings) -> None:
+    """Set the number of threads, and let numbers too small to matter be 0 (they would slow a processor down)."""
+    torch.set_num_threads(settings.threads)
+    torch.set_flush_denormal(True)

@@ -1,0 +1,597 @@
+"""Training a text model: from paths to a model folder.
+
+A ``TextPlan`` says what is wanted. ``start`` reads the data, chooses the shape and the rates that are not given,
+and writes a run folder; ``go_on`` opens one. Both give a ``TextRun``, whose ``train`` is the loop with the step of
+language modelling: predict each next token.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from limner.core.cache import Cache
+from limner.core.config import ModelConfig
+from limner.core.errors import ConfigError, TrainingError, suggest
+from limner.core.output import next_token_loss
+from limner.core.transformer import Transformer
+from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
+from limner.text.presets import Shape, read_size, shape
+from limner.tokens import Tokenizer
+from limner.train import machine
+from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
+from limner.train.probes import Probe, ask
+from limner.train.run import RunFolder
+from limner.train.settings import TrainSettings, changed, split_assignment
+from limner.weights.folder import load_model, save_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    TextBatch = tuple[Tensor, Tensor, Tensor | None]
+
+DEFAULT_MINUTES = 10.0
+EFFICIENCY = 0.3  # share of a large product's speed that a training step of a small model reaches
+KINDS = ("byte-bpe", "wordpiece", "unigram", "characters", "bytes")
+
+
+# ── what is wanted ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class TextSettings:
+    """How text becomes batches, and how a text model is judged while it learns.
+
+    ``tokenizer`` is a kind, or the path of a tokenizer.json. 0 and ``auto`` are chosen from the data.
+    """
+
+    tokenizer: str = "byte-bpe"
+    vocab_size: int = 0
+    size: str = "auto"
+    context_length: int = 0
+    dropout: float = -1.0  # below 0: by how often the data are seen
+    validation: float = 0.05
+    column: str | None = None
+    align: Literal["stream", "document"] = "stream"  # how windows are cut, see limner.data.batches
+    documents_apart: bool = False  # attention does not look into other documents of the window
+    evaluate_tokens: int = 65_536  # of the validation part, at each evaluation; all of it at the end
+    sample_tokens: int = 60
+    temperature: float = 0.8  # of the samples shown
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights in the finished model's file
+
+
+@dataclass(frozen=True)
+class TextPlan:
+    """Everything that says what a run should do.
+
+    Attributes:
+        data: files and folders.
+        train_only: more of them, of which nothing is held back.
+        text, train, model: settings that are given; all others are chosen. ``model`` has names of ``Shape``, or
+            dotted paths into ``ModelConfig``.
+        prompts: what the samples continue.
+        probes: asked at each evaluation.
+        card: what the finished model says of itself: title, licence, what it was trained on.
+    """
+
+    data: tuple[Path, ...]
+    train_only: tuple[Path, ...] = ()
+    text: TextSettings = field(default_factory=TextSettings)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def override(self, assignments: Iterable[str]) -> TextPlan:
+        """Apply ``name=value`` texts, as ``--set`` has them.
+
+        Raises:
+            ConfigError: an unknown name, with the nearest; or a value of the wrong type.
+        """
+        plan = self
+        of_train, of_text, of_shape = (tuple(f.name for f in fields(t)) for t in (TrainSettings, TextSettings, Shape))
+        for assignment in assignments:
+            name, value = split_assignment(assignment)
+            if name in of_train:
+                typed = getattr(changed(TrainSettings(), {name: value}), name)
+                others = {"steps", "minutes"} - {name} if name in ("steps", "minutes") else set()
+                plan = replace(plan, train={k: v for k, v in plan.train.items() if k not in others} | {name: typed})
+            elif name in of_text:
+                plan = replace(plan, text=changed(plan.text, {name: value}))
+            elif name.startswith("model."):
+                plan = replace(plan, model={**plan.model, name.removeprefix("model."): value})
+            else:
+                known = [*of_train, *of_text, *(f"model.{n}" for n in of_shape)]
+                raise ConfigError(f"--set {name} is given, but there is no such setting. {suggest(name, known)}")
+        return plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {key: [str(path) for path in getattr(self, key)] for key in ("data", "train_only")}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TextPlan:
+        """Read what ``to_dict`` wrote."""
+        return cls(
+            data=tuple(map(Path, values["data"])),
+            train_only=tuple(map(Path, values["train_only"])),
+            text=changed(TextSettings(), values["text"]),
+            train=values["train"],
+            model=values["model"],
+            prompts=tuple(values["prompts"]),
+            probes=tuple(Probe(**entry) for entry in values["probes"]),
+            card=values["card"],
+        )
+
+
+# ── choosing what is not given ─────────────────────────────────────────────────────────────────────────
+
+
+def cache_folder() -> Path:
+    """Where prepared corpora are kept: ``$LIMNER_CACHE``, or the cache folder of the person."""
+    if own := os.environ.get("LIMNER_CACHE"):
+        return Path(own) / "corpora"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / "corpora"
+
+
+def open_corpus(plan: TextPlan, cache: Path, progress: Callable[[str, int, int], None] | None) -> Corpus:
+    """Read and tokenize the plan's data, or open what was made of it before."""
+    text = plan.text
+    if text.tokenizer in KINDS:
+        tokenizer: Tokenizer | TokenizerPlan = TokenizerPlan(
+            text.tokenizer, text.vocab_size or choose_vocabulary(plan.data)
+        )
+    elif Path(text.tokenizer).exists():
+        tokenizer = Tokenizer.load(Path(text.tokenizer))
+    else:
+        raise ConfigError(
+            f"tokenizer is {text.tokenizer!r}, but it is a kind or a path that is there. {suggest(text.tokenizer, KINDS)}"
+        )
+    return prepare_corpus(
+        plan.data,
+        tokenizer=tokenizer,
+        cache=cache,
+        validation=text.validation,
+        column=text.column,
+        train_only=plan.train_only,
+        progress=progress,
+    )
+
+
+def choose_vocabulary(paths: Iterable[Path]) -> int:
+    """1,024 to 32,768 entries, by the size of the data: a token should be seen often enough to be learned."""
+    size = 0
+    for path in paths:
+        found = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
+        size += sum(entry.stat().st_size for entry in found if entry.is_file())
+    for limit, vocabulary in ((1e6, 1024), (3e6, 2048), (3e7, 4096), (3e8, 8192), (3e9, 16384)):
+        if size < limit:
+            return vocabulary
+    return 32_768
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run will be: the model, the settings without ``auto``, and what is expected of it."""
+
+    config: ModelConfig
+    settings: TrainSettings
+    parameters: int
+    flops_per_token: float
+    epochs: float | None  # how often the data will be seen, as far as one can tell
+
+
+def choose(plan: TextPlan, corpus: Corpus) -> Choice:
+    """Derive depth, width, context, batch and rates from the data, the time and the machine; what is given stays.
+
+    Raises:
+        ConfigError: a given value that cannot be used.
+        TrainingError: too little data for one batch.
+    """
+    text, vocab_size = plan.text, corpus.tokenizer.vocab_size
+    given = dict(plan.train)
+    if given.get("steps") is None and given.get("minutes") is None:
+        given["minutes"] = DEFAULT_MINUTES
+    asked = changed(TrainSettings(), given)
+    machine.prepare(replace(asked, threads=asked.threads or machine.physical_cores()))
+    device = machine.resolve_device(asked.device)
+    dtype = torch.bfloat16 if machine.bfloat16_helps(device) and asked.precision != "float32" else torch.float32
+    speed = EFFICIENCY * machine.matmul_peak(device, dtype)
+
+    unique = corpus.train.num_tokens
+    longest = max(8, min(unique, corpus.validation.num_tokens) - 1)
+    context = text.context_length or min(256, 1 << (longest.bit_length() - 1))
+    if text.size == "auto":
+        wanted = choose_parameters(unique, asked, speed, vocab_size, context)
+    else:
+        wanted = read_size(text.size)
+    chosen = shape(wanted, vocab_size, context)
+    chosen = changed(chosen, {k: v for k, v in plan.model.items() if k in asdict(chosen)}, "model.")
+    context = chosen.context_length
+
+    large = chosen.parameters(vocab_size)
+    tokens_a_step = 4096 if large < 2e7 else 8192 if large < 1e8 else 32_768
+    scale = (256 / chosen.dim) ** 0.5
+    defaults = {
+        "batch_size": max(1, min(tokens_a_step // context, unique // context)),
+        "learning_rate": round(TrainSettings.learning_rate * scale, 6),
+        "matrix_rate": round(TrainSettings.matrix_rate * scale, 6),
+    }
+    asked = changed(TrainSettings(), defaults | given)
+    flops = chosen.flops_per_token(vocab_size)
+    tokens_each = asked.batch_size * asked.accumulate * context
+    seconds = asked.minutes * 60 if asked.minutes is not None else (asked.steps or 0) * tokens_each * flops / speed
+    tokens = tokens_each * asked.steps if asked.steps else seconds * speed / flops
+    epochs = tokens / unique
+    if "dropout" not in plan.model:
+        dropout = text.dropout if text.dropout >= 0 else (0.1 if epochs > 3 else 0.0)
+        chosen = replace(chosen, dropout=dropout)
+    config = with_paths(chosen.config(vocab_size), {k: v for k, v in plan.model.items() if k not in asdict(chosen)})
+    return Choice(config, resolve(asked, seconds), large, flops, epochs)
+
+
+def choose_parameters(unique: int, settings: TrainSettings, speed: float, vocab_size: int, context: int) -> int:
+    """The size that ``auto`` stands for: as large as the time can train and the data can fill.
+
+    A model should see at least four tokens for each parameter, counting repeats, and repeats help for a few
+    dozen epochs (Muennighoff et al. 2023, arXiv:2305.16264), so it gets at most four parameters a token.
+    """
+    best = 0
+    for exponent in range(4 * 5, 4 * 10):
+        wanted = int(10 ** (exponent / 4))
+        try:
+            candidate = shape(wanted, vocab_size, context)
+        except ConfigError:
+            continue
+        parameters = candidate.parameters(vocab_size)
+        if settings.steps is not None:
+            tokens = float(settings.steps * settings.batch_size * settings.accumulate * context)
+        else:
+            tokens = (settings.minutes or 0.0) * 60 * speed / candidate.flops_per_token(vocab_size)
+        if best and (tokens < 4 * parameters or parameters > 4 * unique):
+            break
+        best = wanted
+    if not best:
+        raise ConfigError(f"size auto finds no model for a vocabulary of {vocab_size:,}. Choose a smaller vocabulary.")
+    return best
+
+
+def with_paths(config: ModelConfig, values: Mapping[str, Any]) -> ModelConfig:
+    """Replace entries deep in a model's description: ``decoder.blocks.0.attention.softcap`` → ``30``.
+
+    Raises:
+        ConfigError: a path that leads nowhere, with the nearest name; or a value that does not fit.
+    """
+    import json
+
+    plain = config.to_dict()
+    for path, value in values.items():
+        *way, last = path.split(".")
+        place: Any = plain
+        for part in [*way, last]:
+            at = int(part) if isinstance(place, list) and part.isdigit() else part
+            known = (
+                list(place)
+                if isinstance(place, dict)
+                else [str(i) for i in range(len(place))]
+                if isinstance(place, list)
+                else []
+            )
+            if str(at) not in map(str, known):
+                names = [*known, *(f.name for f in fields(Shape))] if place is plain else known
+                raise ConfigError(
+                    f"--set model.{path} is given, but there is no {part}. {suggest(part, map(str, names))}"
+                )
+            if part is last and place is _parent(plain, way):
+                try:
+                    place[at] = json.loads(value) if isinstance(value, str) else value
+                except ValueError:
+                    place[at] = value
+            else:
+                place = place[at]
+    return ModelConfig.from_dict(plain) if values else config
+
+
+def _parent(plain: Any, way: Sequence[str]) -> Any:
+    for part in way:
+        plain = plain[int(part)] if isinstance(plain, list) else plain[part]
+    return plain
+
+
+# ── judging ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@torch.no_grad()
+def measure(
+    model: Transformer, shards: Shards, begin_id: int | None, *, stride: int | None = None, batch_size: int = 16
+) -> dict[str, float]:
+    """How well a model predicts a text, every token once.
+
+    Args:
+        model: in evaluation mode.
+        shards: the text.
+        begin_id: the token between documents; its prediction counts in ``loss``, not in ``bits_per_byte``.
+        stride: see ``Shards.windows``; None: windows follow one another without overlap.
+        batch_size: windows at a time.
+    Returns:
+        ``loss`` in nats per token, ``bits_per_byte`` over the UTF-8 text.
+    """
+    device = next(model.parameters()).device
+    context = model.config.context_length
+    total = of_text = 0.0
+    count = 0
+    for inputs, targets, counts in shards.windows(context, stride or context, batch_size=batch_size):
+        wanted = torch.from_numpy(targets).to(device)
+        losses = next_token_loss(model(torch.from_numpy(inputs).to(device)), wanted, reduction="none")
+        counted = torch.from_numpy(counts).to(device)
+        total += float(losses[counted].double().sum())
+        if begin_id is not None:
+            counted = counted & (wanted != begin_id)
+        of_text += float(losses[counted].double().sum())
+        count += int(counts.sum())
+    return {"loss": total / count, "bits_per_byte": of_text / math.log(2) / max(1, shards.num_bytes)}
+
+
+@torch.no_grad()
+def sample(model: Transformer, tokenizer: Tokenizer, prompt: str, *, tokens: int, temperature: float, seed: int) -> str:
+    """Continue a prompt, to show how the model is doing; ends at the end of a document."""
+    device, limit = next(model.parameters()).device, model.config.context_length
+    begin = tokenizer.begin_id
+    ids = ([] if begin is None else [begin]) + tokenizer.encode(prompt)
+    ids = ids[-limit:] or [0]
+    made: list[int] = []
+    generator = torch.Generator().manual_seed(seed)
+    dtype = next(model.parameters()).dtype
+    cache = Cache.empty(model.config, 1, limit, device=device, dtype=dtype)
+    new = torch.tensor([ids], device=device)
+    while len(made) < min(tokens, limit - len(ids)):
+        logits = model(new, cache=cache)[0, -1].float().cpu()
+        token = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+        if token == begin:
+            break
+        made.append(token)
+        new = torch.tensor([[token]], device=device)
+    return prompt + tokenizer.decode(made)
+
+
+# ── the run ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class TextRun:
+    """A text model's run, ready to train: made by ``start`` or ``go_on``."""
+
+    plan: TextPlan
+    corpus: Corpus
+    choice: Choice
+    folder: RunFolder
+    resumed: bool = False
+
+    def summary(self) -> str:
+        """What will be done, in a few lines."""
+        config, settings, corpus = self.choice.config, self.choice.settings, self.corpus
+        decoder = config.stack
+        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
+        epochs = "" if self.choice.epochs is None else f", about {self.choice.epochs:.1f} times through the data"
+        return "\n".join(
+            (
+                f"data: {corpus.report.summary()}",
+                f"      {corpus.train.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held back; "
+                f"{corpus.tokenizer.kind}, {corpus.tokenizer.vocab_size:,} tokens"
+                + (" (prepared before)" if corpus.reused else ""),
+                f"model: {self.choice.parameters / 1e6:.1f}M parameters, {decoder.num_layers} layers of {config.dim}, "
+                f"context {config.context_length}, dropout {config.embedding.dropout:g}",
+                f"training: {length}{epochs}; {settings.batch_size * settings.accumulate} × {config.context_length} tokens a step; "
+                f"{settings.optimizer}, {settings.precision}, {'compiled, ' if settings.compile == 'on' else ''}"
+                f"{settings.threads} thread{'s' * (settings.threads != 1)}",
+            )
+        )
+
+    def train(self, watchers: Sequence[Watcher] = ()) -> Outcome:
+        """Run the loop to its end, or until it is interrupted; then judge the best model on all held-back text.
+
+        Raises:
+            TrainingError: see ``Training.run``.
+            WeightsError: a checkpoint that does not fit.
+        """
+        settings, text, tokenizer = self.choice.settings, self.plan.text, self.corpus.tokenizer
+        torch.manual_seed(settings.seed)
+        device = torch.device(settings.device)
+        model = Transformer(self.choice.config).to(device)
+        if model.decoder is not None:
+            model.decoder.recompute = settings.checkpoint_activations
+        batches = Batches(
+            self.corpus.train, settings.batch_size, self.choice.config.context_length, settings.seed, align=text.align
+        )
+        held_back = self.corpus.validation.first(text.evaluate_tokens)
+
+        def batch(index: int) -> TextBatch:
+            arrays = batches.batch_with_documents(index) if text.documents_apart else (*batches.batch(index), None)
+            inputs, targets, documents = (None if a is None else torch.from_numpy(a).to(device) for a in arrays)
+            assert inputs is not None
+            assert targets is not None
+            return inputs, targets, documents
+
+        def step(batch: TextBatch) -> Tensor:
+            inputs, targets, documents = batch
+            return next_token_loss(model(inputs, documents=documents), targets)
+
+        def evaluate() -> Evaluation:
+            metrics = measure(model, held_back, tokenizer.begin_id, batch_size=settings.batch_size)
+            samples = [
+                sample(
+                    model,
+                    tokenizer,
+                    prompt,
+                    tokens=text.sample_tokens,
+                    temperature=text.temperature,
+                    seed=settings.seed,
+                )
+                for prompt in self.plan.prompts
+            ]
+            return Evaluation(metrics, tuple(samples), ask(self.plan.probes, model, tokenizer))
+
+        with self.folder as folder:
+            training = Training(
+                model,
+                step=step,
+                batches=batch,
+                settings=settings,
+                folder=folder,
+                evaluate=evaluate,
+                export=self._export,
+                watchers=watchers,
+            )
+            if self.resumed and (checkpoint := folder.checkpoints.latest(training.say)) is not None:
+                training.restore(checkpoint)
+            outcome = training.run()
+            if outcome.reason == "finished":
+                outcome = replace(outcome, best=self._judge())
+            return outcome
+
+    def _export(self, weights: dict[str, Tensor], step: int, metrics: dict[str, float]) -> None:
+        model = Transformer(self.choice.config)
+        model.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        save_model(self.folder.model, model, self.corpus.tokenizer, self._card(step, metrics), dtype=self._dtype)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.text.dtype]
+
+    def _card(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        settings, corpus = self.choice.settings, self.corpus
+        return {
+            "name": self.folder.path.name,
+            **self.plan.card,
+            "parameters": self.choice.parameters,
+            "training": {
+                "steps": step,
+                "tokens": step * settings.batch_size * settings.accumulate * self.choice.config.context_length,
+                "unique_tokens": corpus.train.num_tokens,
+                "documents": corpus.train.num_documents,
+                "settings": settings.to_dict(),
+                "date": time.strftime("%Y-%m-%d"),
+            },
+            "validation": dict(metrics)
+            | {"documents": corpus.validation.num_documents, "share": self.plan.text.validation},
+        }
+
+    def _judge(self) -> dict[str, float]:
+        """Measure the finished model folder on all held-back text, half a window of context before each token."""
+        model, _, card = load_model(self.folder.model)
+        model = model.to(torch.device(self.choice.settings.device))
+        context = self.choice.config.context_length
+        metrics = measure(model, self.corpus.validation, self.corpus.tokenizer.begin_id, stride=max(1, context // 2))
+        card["validation"] |= metrics
+        save_model(self.folder.model, model, self.corpus.tokenizer, card)
+        self.folder.event("result", **metrics)
+        return metrics
+
+
+def start(
+    plan: TextPlan,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> TextRun:
+    """Read the data, choose what is not given, and make the run folder.
+
+    Args:
+        plan: what is wanted.
+        out: the run folder, new.
+        cache: where prepared corpora are kept; by default ``cache_folder()``.
+        progress: called while the data are read, with what is done, bytes read and bytes to read.
+    Raises:
+        DataError: data that cannot be read or are too little.
+        ConfigError: settings that cannot be used.
+        TrainingError: the folder holds a run already or cannot be written.
+    """
+    cache = (cache or cache_folder()).absolute()
+    plan = replace(
+        plan, data=tuple(p.absolute() for p in plan.data), train_only=tuple(p.absolute() for p in plan.train_only)
+    )
+    RunFolder.check_new(out)
+    corpus = open_corpus(plan, cache, progress)
+    choice = choose(plan, corpus)
+    folder = RunFolder.create(
+        out,
+        {
+            "kind": "text",
+            "plan": plan.to_dict(),
+            "train": choice.settings.to_dict(),
+            "model": choice.config.to_dict(),
+            "flops_per_token": choice.flops_per_token,
+            "parameters": choice.parameters,
+            "corpus": {"cache": str(cache), **_identity(corpus)},
+        },
+        choice.settings.keep,
+    )
+    corpus.tokenizer.save(folder.path / "tokenizer")
+    return TextRun(plan, corpus, choice, folder)
+
+
+def go_on(
+    run: Path,
+    *,
+    assignments: Sequence[str] = (),
+    progress: Callable[[str, int, int], None] | None = None,
+) -> TextRun:
+    """Open a run folder to go on with its training.
+
+    Args:
+        run: the folder.
+        assignments: ``name=value`` of ``TrainSettings`` that shall be other than before, such as a longer run.
+        progress: as in ``start``.
+    Raises:
+        WeightsError: it is no run folder.
+        TrainingError: its data have changed, or it is of another kind.
+    """
+    folder, stored = RunFolder.open(run)
+    if stored.get("kind") != "text":
+        raise TrainingError(
+            f"{run} is a run of kind {stored.get('kind')!r}, but only text can be resumed here. Use its own verb."
+        )
+    plan = TextPlan.from_dict(stored["plan"])
+    settings = TrainSettings.from_dict(stored["train"])
+    values = dict(split_assignment(assignment) for assignment in assignments)
+    for one, other in (("steps", "minutes"), ("minutes", "steps")):
+        if one in values and other not in values:
+            settings = replace(settings, **{other: None})  # type: ignore[arg-type]
+    settings = changed(settings, values)
+    cache = Path(stored["corpus"]["cache"])
+    corpus = open_corpus(plan, cache, progress)
+    if _identity(corpus)["tokenizer"] != stored["corpus"]["tokenizer"]:
+        corpus = open_corpus(
+            replace(plan, text=replace(plan.text, tokenizer=str(folder.path / "tokenizer"))), cache, progress
+        )
+    expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
+    for key, value in _identity(corpus).items():
+        if value != expected[key]:
+            raise TrainingError(
+                f"the data have {key} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
+            )
+    folder.checkpoints.keep = settings.keep
+    choice = Choice(
+        ModelConfig.from_dict(stored["model"]), settings, stored["parameters"], stored["flops_per_token"], None
+    )
+    if values:
+        folder.write_plan({**stored, "train": settings.to_dict()})
+    return TextRun(plan, corpus, choice, folder, resumed=True)
+
+
+def _identity(corpus: Corpus) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    return {
+        "tokenizer": corpus.tokenizer.fingerprint(),
+        "training_tokens": corpus.train.num_tokens,
+        "validation_tokens": corpus.validation.num_tokens,
+    }
