@@ -37,8 +37,10 @@ format: $(TOOLS)  ## format the code, and mend what the linter can
 docs: $(TOOLS)  ## write the generated documents anew
 	$(BIN)/python docs/generate.py
 
-bench: $(TOOLS)  ## measure limner beside its peers on this machine
-	@for name in $$(ls bench | sed -n 's/^\([a-z].*\)\.py$$/\1/p'); do \
+BENCHES ?= time_to_loss decode train_step
+
+bench: $(TOOLS)  ## measure limner beside its peers on this machine; one of them: make bench BENCHES=decode
+	@for name in $(BENCHES); do \
 		echo; echo "── bench/$$name.py"; $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
 clean:  ## remove .venv and every cache
