@@ -12,7 +12,7 @@ ARGS ?=
 .PHONY: help demo test test-full check format bench docs clean
 
 help:  ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1#\2/p' Makefile | column -t -s '#'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(RUNTIME)  ## write stories with the bundled model and look inside while it writes
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh

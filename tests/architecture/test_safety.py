@@ -17,7 +17,10 @@ FORBIDDEN_MODULES = {
 }  # fmt: skip
 FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 FORBIDDEN_METHODS = {("torch", "load"), ("torch", "save"), ("pickle", "load"), ("os", "system"), ("hub", "load")}
-PUBLIC_HOSTS = {"arxiv.org", "github.com", "www.apache.org", "keepachangelog.com", "semver.org", "creativecommons.org"}
+PUBLIC_HOSTS = {
+    "arxiv.org", "cdla.dev", "creativecommons.org", "github.com", "huggingface.co", "keepachangelog.com", "semver.org",
+    "www.apache.org",
+}  # fmt: skip
 
 
 def findings(source: str) -> list[str]:
