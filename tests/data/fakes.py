@@ -10,6 +10,7 @@ class ByteTokenizer:
     kind = "bytes"
     vocab_size = 257
     begin_id: int | None = 0
+    end_id: int | None = 0
 
     def __init__(self, name: str = "fake") -> None:
         self.name = name

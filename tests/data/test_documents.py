@@ -137,7 +137,7 @@ class TestText:
         assert read(tmp_path)[0] == ["naïve", "naïve 🐱", "naïve", "naïve, yes"]
 
     def test_not_utf8_names_the_byte_and_where(self, tmp_path: Path) -> None:
-        (tmp_path / "bad.txt").write_bytes("kept\n<|endoftext|>\ncaf".encode() + b"\xe9 au lait")
+        (tmp_path / "bad.txt").write_bytes(b"kept\n<|endoftext|>\ncaf" + b"\xe9 au lait")
         found, report = read(tmp_path)
         assert found == ["kept"]
         assert "byte 0xE9 at byte 22" in report.skips[0].detail

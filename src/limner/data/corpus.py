@@ -28,7 +28,7 @@ import numpy as np
 from limner.core.errors import ConfigError, DataError
 from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
 from limner.data.report import ReadReport
-from limner.data.shards import Shards, ShardWriter, token_dtype
+from limner.data.shards import Shards, ShardWriter, frame, token_dtype
 from limner.data.split import DIGEST_BYTES, DigestSet, Part, SplitPlan, cut_near, digest, plan_split
 
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ class TokenizerPlan:
 
     Args:
         kind: ``byte-bpe``, ``wordpiece``, ``unigram``, ``characters`` or ``bytes``.
-        vocab_size: tokens it may have at most, special ones included.
+        vocab_size: tokens it may have at most, special ones included; None for characters and bytes takes all.
         sample_bytes: text it is trained on at most, taken from the beginning of every file in proportion to its size.
     """
 
     kind: str
-    vocab_size: int
+    vocab_size: int | None
     sample_bytes: int = SAMPLE_BYTES
 
 
@@ -116,12 +116,13 @@ def prepare_corpus(
     if not 0 < validation <= 0.5:
         raise ConfigError(f"validation is {validation}, but must be above 0 and at most 0.5. The usual share is 0.05.")
     walked = ReadReport()
-    mine = find_sources(paths, walked)
-    every = find_sources([*(source.path for source in mine), *train_only], walked) if train_only else mine
+    cache = Path(cache).expanduser()
+    mine = find_sources(paths, walked, passing=cache)
     if not mine:
         raise nothing_readable(walked)
+    every = find_sources([*(source.path for source in mine), *train_only], walked, passing=cache)
     job = _Job(mine, every[len(mine) :], ReadOptions(column, separator), validation, split_seed, tokenizer)
-    folder = Path(cache).expanduser() / job.fingerprint()[:20]
+    folder = cache / job.fingerprint()[:20]
     reused = True
     while (ready := _open(folder, tokenizer, walked, reused=reused)) is None:
         with _building(folder) as temporary:
@@ -300,10 +301,13 @@ def _in_batches(documents: Iterator[tuple[Part, str, int]]) -> Iterator[list[tup
 def _encode(
     tokenizer: Tokenizer, dtype: np.dtype[Any], batch: Sequence[tuple[Part, str, int]]
 ) -> list[tuple[Part, NDArray[Any], int]]:
-    begin = [] if tokenizer.begin_id is None else [tokenizer.begin_id]
+    before, after = frame(tokenizer)
     rows = tokenizer.encode_batch([text for _, text, _ in batch])
-    arrays = [np.array([*begin, *ids], dtype=dtype) for ids in rows]
-    return [(part, ids, size) for (part, _, size), ids in zip(batch, arrays, strict=True) if len(ids)]
+    return [
+        (part, np.array([*before, *ids, *after], dtype=dtype), size)
+        for (part, _, size), ids in zip(batch, rows, strict=True)
+        if ids
+    ]
 
 
 # ── the cache ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -79,10 +79,11 @@ class Source:
 # ── finding files ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find_sources(paths: Iterable[Path | str], report: ReadReport) -> list[Source]:
+def find_sources(paths: Iterable[Path | str], report: ReadReport, *, passing: Path | None = None) -> list[Source]:
     """The readable files among ``paths`` and in the folders among them, folders sorted, each file once.
 
-    Files and folders whose names begin with a dot are passed over, as are links back to a folder already entered.
+    Files and folders whose names begin with a dot are passed over, as are links back to a folder already entered
+    and the folder ``passing`` (a cache may lie among the data).
 
     Raises:
         DataError: a path does not exist.
@@ -93,7 +94,7 @@ def find_sources(paths: Iterable[Path | str], report: ReadReport) -> list[Source
         path = Path(given).expanduser()
         if not path.exists():
             raise DataError(f"{path} does not exist, but was given as data. Check the spelling of the path.")
-        for file in _walk(path) if path.is_dir() else [path]:
+        for file in _walk(path, passing) if path.is_dir() else [path]:
             real = os.path.realpath(file)
             if real in seen:
                 continue
@@ -117,8 +118,8 @@ def find_sources(paths: Iterable[Path | str], report: ReadReport) -> list[Source
     return found
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    entered: set[str] = set()
+def _walk(folder: Path, passing: Path | None) -> Iterator[Path]:
+    entered: set[str] = set() if passing is None else {os.path.realpath(passing)}
     for here, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
         if real in entered:

@@ -5,8 +5,8 @@ Layout of a part (``train`` or ``validation``) in its folder::
     train-00000.bin, train-00001.bin, …   the tokens, uint16 or uint32, little-endian, nothing else
     train-documents.bin                    (start, text bytes) of each document, two int64
 
-The order is begin token, tokens of the document's text, begin token of the next, and so on. A file holds at most
-``SHARD_BYTES``; documents may run over from one file into the next.
+The order is begin token, tokens of the document's text, begin token of the next, and so on (see ``frame``). A file
+holds at most ``SHARD_BYTES``; documents may run over from one file into the next.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         def vocab_size(self) -> int: ...
         @property
         def begin_id(self) -> int | None: ...
+        @property
+        def end_id(self) -> int | None: ...
         def encode_batch(self, texts: list[str], /) -> list[list[int]]: ...
 
 
@@ -42,6 +44,17 @@ IGNORE = -100  # a target that is not scored; what torch's cross-entropy ignores
 def token_dtype(vocab_size: int) -> np.dtype[Any]:
     """uint16 for up to 65,536 tokens, else uint32."""
     return np.dtype("<u2") if vocab_size <= 1 << 16 else np.dtype("<u4")
+
+
+def frame(tokenizer: Encoder) -> tuple[list[int], list[int]]:
+    """What stands before and after each document.
+
+    The begin token before, which with most tokenizers also ends the document before. Where begin and end differ
+    (Llama), both; where there is only an end token (Qwen), that one, before; else nothing.
+    """
+    begin, end = tokenizer.begin_id, tokenizer.end_id
+    before = begin if begin is not None else end
+    return [] if before is None else [before], [] if end is None or end == before else [end]
 
 
 class TokenRow:
@@ -132,17 +145,17 @@ class Shards:
             DataError: there is not a single token in them.
         """
         dtype = token_dtype(tokenizer.vocab_size)
-        begin = [] if tokenizer.begin_id is None else [tokenizer.begin_id]
-        pieces, documents, place = [], [], 0
+        before, after = frame(tokenizer)
+        pieces, documents, place, own = [], [], 0, 0
         for text in texts:
-            ids = np.array(begin + list(tokenizer.encode_batch([text])[0]), dtype=dtype)
-            documents.append((place, len(text.encode())))
-            pieces.append(ids)
-            place += len(ids)
-        if place <= len(begin) * len(documents):
-            raise DataError(
-                f"the text has {len(documents)} documents and 0 tokens, but at least 1 is needed. Give more."
-            )
+            ids = tokenizer.encode_batch([text])[0]
+            own += len(ids)
+            if ids:
+                documents.append((place, len(text.encode())))
+                pieces.append(np.array([*before, *ids, *after], dtype=dtype))
+                place += len(pieces[-1])
+        if not own:
+            raise DataError("the text has 0 tokens, but at least 1 is needed. Give more.")
         return cls(TokenRow([np.concatenate(pieces)], dtype), np.array(documents, dtype=np.int64))
 
     def first(self, num_tokens: int) -> Shards:

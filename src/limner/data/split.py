@@ -142,11 +142,12 @@ def plan_split(sizes: Iterable[tuple[bytes, int]], *, share: float, seed: int) -
 
 
 def cut_near(text: str, at: int) -> int:
-    """The best place to cut a text near ``at``: after a blank line, else a line, else a word, else ``at`` itself."""
+    """The nearest place to cut a text near ``at``: after a blank line, else a line, else a word, else ``at`` itself."""
     slack = max(1, min(at, len(text) - at) // 4)
     low, high = max(1, at - slack), min(len(text) - 1, at + slack)
     for mark in ("\n\n", "\n", " "):
-        found = text.rfind(mark, low, high)
-        if found >= 0:
-            return found + len(mark)
+        before, after = text.rfind(mark, low, at), text.find(mark, at, high)
+        cuts = [found + len(mark) for found in (before, after) if found >= 0]
+        if cuts:
+            return min(cuts, key=lambda cut: abs(cut - at))
     return max(1, min(at, len(text) - 1))
