@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,14 @@ ROOT = Path(__file__).parent.parent
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache() -> Iterator[None]:
+    """Corpora that tests prepare are kept apart from the person's own, and thrown away."""
+    with tempfile.TemporaryDirectory(prefix="limner-tests-") as folder:
+        os.environ["LIMNER_CACHE"] = folder
+        yield
 
 
 @pytest.fixture(autouse=True)
