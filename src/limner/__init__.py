@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from limner.core.tap import Editor as Editor
     from limner.core.tap import Recorder as Recorder
     from limner.core.tap import Tap as Tap
+    from limner.models import catalogue as catalogue
+    from limner.models import export as export
+    from limner.models import load as load
+    from limner.recipes.own import train_text as train_text
+    from limner.text.generator import TextGenerator as TextGenerator
+    from limner.tokens import Tokenizer as Tokenizer
 
 # Where each public name lives; one table, so that the list below and the loading cannot part ways.
 _HOMES = {
@@ -45,6 +51,10 @@ _HOMES = {
         "WeightsError",
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
+    "limner.models": ("catalogue", "export", "load"),
+    "limner.recipes.own": ("train_text",),
+    "limner.text.generator": ("TextGenerator",),
+    "limner.tokens": ("Tokenizer",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
