@@ -2,7 +2,7 @@
 
 The library's threads do not survive a fork. Left alone, it prints a warning and switches its threads off in
 the child; told to be parallel, it would wait in the child for threads that are gone. So: parallel in this
-process, alone in forked children, silent in both. Who sets ``TOKENIZERS_PARALLELISM`` decides for themselves.
+process unless ``TOKENIZERS_PARALLELISM`` says otherwise, alone in forked children, silent in both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ def _alone() -> None:
     os.environ[VARIABLE] = "false"
 
 
-if VARIABLE not in os.environ:
-    os.environ[VARIABLE] = "true"
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_alone)
+os.environ.setdefault(VARIABLE, "true")
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)

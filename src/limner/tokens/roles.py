@@ -104,7 +104,10 @@ def roles_from_folder(folder: Path, find: Callable[[str], int | None], added: It
         return None
 
     begin, end = of("begin"), of("end")
-    ends = dict.fromkeys([*(() if end is None else (end,)), *ids.get("eos_token_id", ())])
+    saved = names.get("limner")
+    named_ends = [find(name) for name in saved.get("ends", ())] if isinstance(saved, dict) else []
+    candidates = [end, *named_ends, *ids.get("eos_token_id", ())]
+    ends = dict.fromkeys(id for id in candidates if id is not None)
     if begin is None and end is None and not any(key in names for key in ("bos_token", "eos_token")):
         named = roles_by_name(find)
         return Roles(

@@ -11,11 +11,10 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import models
@@ -48,8 +47,7 @@ def byte_alphabet() -> list[str]:
 BYTE_OF = {character: byte for byte, character in enumerate(byte_alphabet())}
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """One token of a text.
 
     Attributes:
@@ -100,6 +98,7 @@ class Tokenizer:
         self.byte_level = _holds(self._decoder, "ByteLevel")
         self._byte_fallback = _holds(self._decoder, "ByteFallback")
         self.kind = self._find_kind()
+        self._joined: dict[int, bytes | None] = {}  # bytes of the tokens that are joined as bytes, once looked up
         before, after = self._frame()
         self.opening = list(before if opening is None else opening)
         self.closing = list(after)
@@ -343,8 +342,8 @@ class Tokenizer:
         roles = roles_from_folder(file.parent, backend.token_to_id, backend.get_added_tokens_decoder())
         ours = config.get("limner")
         opening = None
-        if isinstance(ours, dict):
-            opening = [id for name in ours.get("opening", []) if (id := backend.token_to_id(name)) is not None]
+        if isinstance(ours, dict) and "opening" in ours:
+            opening = [id for name in ours["opening"] if (id := backend.token_to_id(name)) is not None]
         return cls(backend, roles, opening=opening, config=config)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -385,9 +384,10 @@ class Tokenizer:
 
     def _bytes_in(self, text: str, id: int, start: int, end: int) -> bytes:
         """What a token holds of this text, which may differ in case or accents from the token's own name."""
-        if self.adds_bytes(id):
-            return self.token_bytes(id, special=True)
-        return text[start:end].encode()
+        if id not in self._joined:
+            self._joined[id] = self.token_bytes(id, special=True) if self.adds_bytes(id) else None
+        joined = self._joined[id]
+        return text[start:end].encode() if joined is None else joined
 
     def _find_kind(self) -> str:
         model = self._backend.model
@@ -418,9 +418,12 @@ class Tokenizer:
         config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False} | self._config
         names = {key: _name(value) for key, value in config.items() if key.endswith("_token")}
         config |= roles_to_config(self.roles, lambda id: self.piece(id) or None, names)
+        ours = {}  # what transformers has no key for
         if self._backend.post_processor is None and self.opening:
-            config["limner"] = {"opening": [self.piece(id) for id in self.opening]}
-        return config
+            ours["opening"] = [self.piece(id) for id in self.opening]
+        if len(self.end_ids) > 1:
+            ours["ends"] = [self.piece(id) for id in self.end_ids]
+        return config | ({"limner": ours} if ours else {})
 
 
 def make_tokenizer(backend: Backend) -> Tokenizer:
