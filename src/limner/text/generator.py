@@ -17,7 +17,7 @@ from torch import Tensor
 from limner.core.errors import ConfigError, ContextError, TokenizerError, WeightsError
 from limner.core.transformer import Transformer
 from limner.text.decode import Decoder, pad_left
-from limner.text.record import CANDIDATES, Event, FinishReason, Generation, Recorder, Settings, Step
+from limner.text.record import CANDIDATES, Collector, Event, FinishReason, Generation, Settings, Step
 from limner.text.sampling import SEEDS, Chance, Sampling, check_seed, penalize, sample, top_candidates
 from limner.text.stopping import StopFilter
 from limner.tokens.tokenizer import Tokenizer
@@ -363,7 +363,7 @@ class Run:
                 own_seed = (seed + len(self.samples)) % SEEDS
                 self.samples.append(_Text(generator, text, ids, own_seed, settings.stop))
         self.active = list(range(len(self.samples)))
-        self.recorder = Recorder() if record else None
+        self.collector = Collector() if record else None
         self.decoder: Decoder | None = None
         self.chosen: Tensor | None = None  # the newest token of each active text, shape (rows,)
         self.seen: Tensor | None = None  # tokens of each active text, shape (rows, vocab_size)
@@ -385,15 +385,15 @@ class Run:
             assert self.chosen is not None
             logits = self.decoder.step(self.chosen)
         self.chosen, step = self._choose(logits[:, : generator.tokenizer.vocab_size])
-        if step is not None and self.recorder is not None:
-            self.recorder.add(self.active, step)
+        if step is not None and self.collector is not None:
+            self.collector.add(self.active, step)
         return self._take(self.chosen.tolist(), step)
 
     def generation(self, index: int) -> Generation:
         """One finished text."""
         text = self.samples[index]
         assert text.finish is not None, "the text is still being written"
-        logprobs, record = self.recorder.of(index) if self.recorder is not None else ([], None)
+        logprobs, record = self.collector.of(index) if self.collector is not None else ([], None)
         name = self.generator.card.get("name")
         return Generation(
             "".join(text.shown), text.prompt, text.prompt_ids, text.ids, logprobs, text.finish, text.seed,
@@ -421,7 +421,7 @@ class Run:
         sampling = self.settings.sampling
         logits = logits.float()
         ranking = None
-        if self.recorder is not None:
+        if self.collector is not None:
             ranking = top_candidates(logits, CANDIDATES)
         scores = logits
         if sampling.repetition_penalty != 1.0:

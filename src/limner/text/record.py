@@ -166,7 +166,7 @@ class Step:
         return [Candidate(id, logprob) for id, logprob in zip(self.ids[row].tolist(), logprobs, strict=True)]
 
 
-class Recorder:
+class Collector:
     """Collects the record of texts that are made together; tensors stay where they are until it is asked for."""
 
     def __init__(self) -> None:
