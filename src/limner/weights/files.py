@@ -90,6 +90,19 @@ def refuse_pickle(path: Path) -> None:
         )
 
 
+def empty_or_forced(folder: Path, force: bool) -> None:
+    """Check that nothing is lost by writing a folder.
+
+    Raises:
+        WeightsError: there is something already, and nobody said that it may go.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not force):
+        raise WeightsError(
+            f"{folder} is there already and not empty, but exporting writes a new folder. "
+            "Choose another, or add --force to replace a model."
+        )
+
+
 def previous(folder: Path) -> Path:
     """Where the old folder waits for the moment in which the new one takes its place."""
     return folder.with_name(f".{folder.name}.previous")

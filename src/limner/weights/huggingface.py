@@ -7,17 +7,17 @@ tokenizer.json, tokenizer_config.json, generation_config.json
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from limner.core.errors import ConfigError, WeightsError
+from limner.core.errors import ConfigError
 from limner.core.transformer import Transformer
+from limner.weights.card import read_card, write_readme
 from limner.weights.families import families, family
-from limner.weights.files import CONFIG, replaced_folder, write_json
+from limner.weights.files import CONFIG, empty_or_forced, replaced_folder, write_json
 from limner.weights.folder import LoadedModel, SavableTokenizer, check_vocabulary
 from limner.weights.tensors import TensorFiles, fill, write_tensors
 
@@ -50,20 +50,6 @@ def read_huggingface(folder: Path, values: Mapping[str, Any], *, dtype: torch.dt
     needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     fill(model, known.table.gather(files, needed, folder), dtype)
     return LoadedModel(model, config, read_card(folder, values))
-
-
-def read_card(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What a folder says of itself: name, family, and the licence and data sets at the head of its README."""
-    card: dict[str, Any] = {"name": folder.resolve().name, "family": values.get("model_type")}
-    readme = folder / "README.md"
-    if readme.is_file():
-        found = re.match(r"---\n(.*?)\n---", readme.read_text(encoding="utf-8", errors="replace"), re.DOTALL)
-        head = found.group(1) if found else ""
-        if licence := re.search(r"^license:\s*(\S.*)$", head, re.MULTILINE):
-            card["licence"] = licence.group(1).strip()
-        if data := re.search(r"^datasets:\s*\n((?:\s*-\s*.+\n?)+)", head, re.MULTILINE):
-            card["trained_on"] = ", ".join(re.findall(r"-\s*(\S+)", data.group(1)))
-    return card
 
 
 def choose_family(config: ModelConfig) -> Family:
@@ -113,8 +99,7 @@ def write_huggingface(
         WeightsError: the folder is not empty, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not force and (folder.is_file() or any(folder.iterdir())):
-        raise WeightsError(f"{folder} is not empty, but exporting writes a new folder. Choose another, or add --force.")
+    empty_or_forced(folder, force)
     if tokenizer is not None:
         check_vocabulary(tokenizer.vocab_size, model.config, folder)
     chosen = choose_family(model.config)
@@ -122,6 +107,7 @@ def write_huggingface(
         name: value.detach().cpu() if dtype is None or not value.is_floating_point() else value.detach().cpu().to(dtype)
         for name, value in model.state_dict().items()
     }
+    auto = chosen.auto if model.config.head is not None else "AutoModel"
     stored = str(next(iter(state.values())).dtype).removeprefix("torch.")
     values = {
         **_kept(source_values if source_values and source_values.get("model_type") == chosen.model_type else {}),
@@ -143,8 +129,8 @@ def write_huggingface(
             ids = {k: v for k, v in values.items() if k in ("bos_token_id", "eos_token_id", "pad_token_id")}
             write_json(fresh / "generation_config.json", {**ids, "do_sample": True})
         if not (fresh / "README.md").exists():
-            (fresh / "README.md").write_text(_readme(dict(card or {}), chosen), encoding="utf-8")
-    return chosen.auto if model.config.head is not None else "AutoModel"
+            (fresh / "README.md").write_text(write_readme(card or {}, auto), encoding="utf-8")
+    return auto
 
 
 def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,23 +145,3 @@ def _kept(values: Mapping[str, Any]) -> dict[str, Any]:
         "_name_or_path",
     }
     return {name: value for name, value in values.items() if name not in ours}
-
-
-def _readme(card: dict[str, Any], chosen: Family) -> str:
-    head = ["---", "library_name: transformers"]
-    if card.get("licence"):
-        head.append(f"license: {str(card['licence']).lower()}")
-    lines = [*head, "---", "", f"# {card.get('name') or 'A model of limner'}", ""]
-    lines += [
-        f"- {key.replace('_', ' ')}: {value}" for key, value in card.items() if isinstance(value, str | int | float)
-    ]
-    opened = chosen.auto
-    lines += [
-        "",
-        "```python",
-        f"from transformers import {opened}, AutoTokenizer",
-        "",
-        f'model = {opened}.from_pretrained("FOLDER")',
-    ]
-    lines += ['tokenizer = AutoTokenizer.from_pretrained("FOLDER")', "```", ""]
-    return "\n".join(lines)

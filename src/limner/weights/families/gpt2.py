@@ -86,14 +86,14 @@ def read(fields: Fields, headed: bool) -> ModelConfig:
 def write(config: ModelConfig) -> dict[str, Any]:
     """A config.json as GPT-2 would have it."""
     block = config.stack.block(0)
-    activation = block.feed_forward.activation
+    activation, hidden_dim = block.feed_forward.activation, block.feed_forward.hidden_dim
     return {
         "vocab_size": config.vocab_size,
         "n_positions": config.context_length,
         "n_embd": config.dim,
         "n_layer": config.stack.num_layers,
         "n_head": block.attention.num_heads,
-        "n_inner": block.feed_forward.hidden_dim,
+        "n_inner": None if hidden_dim == 4 * config.dim else hidden_dim,
         "activation_function": "gelu_new" if activation == "gelu_tanh" else ACTIVATION_NAMES[activation],
         "layer_norm_epsilon": block.norm.eps,
         "scale_attn_weights": block.attention.scale != 1.0,

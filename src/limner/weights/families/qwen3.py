@@ -98,13 +98,13 @@ def write(config: ModelConfig) -> dict[str, Any]:
     spans = [config.stack.block(i).attention.span for i in range(layers)]
     windows = [span.window for span in spans if isinstance(span, SlidingSpan)]
     first = next((i for i, span in enumerate(spans) if isinstance(span, SlidingSpan)), layers)
-    return {
+    fields = {
         **llama.shared(config),
         "use_sliding_window": bool(windows),
         "sliding_window": windows[0] if windows else None,
-        "max_window_layers": first,
         "layer_types": ["sliding_attention" if isinstance(s, SlidingSpan) else "full_attention" for s in spans],
     }
+    return fields | ({"max_window_layers": first} if windows else {})
 
 
 FAMILY = Family("qwen3", "Qwen3ForCausalLM", "Qwen3Model", "AutoModelForCausalLM", TABLE, read, write)

@@ -1,0 +1,70 @@
+"""``limner models``: what can be loaded, with size, licence and what it was trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def models(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look into as well: models, runs, or directories of them.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """List the models that can be loaded: bundled, in the directory $LIMNER_MODELS, and in folders you give.
+
+    Each is opened by its name or path: limner write "Once upon a time" --model NAME.
+    """
+    from limner.models import VARIABLE, catalogue
+
+    entries = catalogue(folders or [])
+    if as_json:
+        print(json.dumps({"models": [entry.to_dict() for entry in entries]}, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    if not entries:
+        Console(stderr=True).print(f"No models here. Give a folder, or set {VARIABLE} to a directory of models.")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in ("name", "kind", "parameters", "on disk", "context", "licence", "trained on", "path"):
+        right = heading in ("parameters", "on disk", "context")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for entry in entries:
+        if entry.problem is not None:
+            table.add_row(
+                Text(entry.name, "bold"),
+                Text("cannot be loaded", "red"),
+                *[""] * 4,
+                Text(entry.problem),
+                Text(entry.path),
+            )
+            continue
+        table.add_row(
+            Text(entry.name, "bold cyan"),
+            entry.kind,
+            shortened(entry.parameters),
+            f"{entry.bytes / 1e6:.1f} MB",
+            f"{entry.context:,}",
+            Text(entry.licence),
+            Text(entry.trained_on),
+            Text(entry.path, "dim"),
+        )
+    Console().print(table)
+
+
+def shortened(number: int) -> str:
+    """Three digits that count: 8,735,104 → 8.74M."""
+    for size, letter in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if number >= size:
+            return f"{number / size:.3g}{letter}"
+    return str(number)

@@ -1,0 +1,271 @@
+"""Models by name or by folder: what there is, opening one, and writing one for other tools.
+
+A name is that of a bundled model, or of a folder in the directory that the environment variable LIMNER_MODELS
+names. A folder is our own, a run of ``limner train`` (its best model is opened), or one of Hugging Face.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from limner.core.config import ModelConfig
+from limner.core.errors import ConfigError, LimnerError, WeightsError, suggest
+
+if TYPE_CHECKING:
+    import torch
+
+    from limner.text.encoder import TextEncoder
+    from limner.text.generator import TextGenerator
+
+BUNDLED = Path(__file__).parent / "assets" / "models"
+VARIABLE = "LIMNER_MODELS"
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the catalogue.
+
+    Attributes:
+        kind: ``"text generator"``, ``"text encoder"``, …
+        parameters: how many numbers its weights are.
+        bytes: the size of its folder on disk.
+        context: the most tokens it reads at once.
+        problem: why it cannot be loaded, in one sentence; None: it can.
+    """
+
+    name: str
+    path: str
+    kind: str = ""
+    parameters: int = 0
+    bytes: int = 0
+    context: int = 0
+    licence: str = ""
+    trained_on: str = ""
+    problem: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def catalogue(folders: Iterable[Path | str] = ()) -> list[Entry]:
+    """What can be loaded: bundled models, those in ``$LIMNER_MODELS``, and those in folders given.
+
+    Args:
+        folders: model folders, run folders, or directories of such.
+    """
+    found = [*_named().items(), *((path.name, path) for folder in folders for path in _models_in(Path(folder)))]
+    return [_entry(name, path) for name, path in found]
+
+
+def find(name: str | Path) -> Path:
+    """The model folder that a name or a path stands for.
+
+    Raises:
+        WeightsError: there is none; the nearest name is suggested.
+    """
+    named = _named()
+    if isinstance(name, str) and name in named:
+        return _model_of(named[name])
+    path = Path(name).expanduser()
+    if path.exists() or path.with_name(f".{path.name}.previous").exists():
+        return _model_of(path)
+    if os.sep in str(name):
+        raise WeightsError(
+            f"the model is {str(name)!r}, but there is no such folder. `limner models` lists what there is."
+        )
+    nearest = suggest(str(name), named) if named else "Give the path of a model folder."
+    raise WeightsError(f"the model is {str(name)!r}, but no bundled model and no folder has that name. {nearest}")
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+    threads: int | None = None,
+) -> TextGenerator | TextEncoder:
+    """Open a model, ready to use.
+
+    Args:
+        name_or_path: a bundled model's name, a model folder, a run folder, or a Hugging Face folder.
+        device: where it computes.
+        dtype: what it computes in, such as ``"bfloat16"``; None: float32.
+        threads: processor threads that torch uses in this whole process; None: as they are.
+    Returns:
+        A TextGenerator, or for encoder-only models (BERT) a TextEncoder.
+    Raises:
+        WeightsError: there is no such model, or it is damaged or a pickle.
+        ConfigError: it is of a kind that we do not have.
+        TokenizerError: its tokenizer cannot be read.
+    """
+    import torch
+
+    from limner.text.generator import TextGenerator
+    from limner.tokens import Tokenizer
+    from limner.weights.folder import check_vocabulary, load_model
+
+    folder = find(name_or_path)
+    if threads is not None:
+        if threads < 1:
+            raise ConfigError(f"threads is {threads}, but it must be at least 1. Choose a larger number.")
+        torch.set_num_threads(threads)
+    kind = torch.float32 if dtype is None else read_dtype(dtype)
+    model, config, card = load_model(folder, dtype=kind)
+    tokenizer = Tokenizer.load(folder)
+    check_vocabulary(tokenizer.vocab_size, config, folder)
+    card = {"name": folder.name, **card, "path": str(folder)}
+    model = model.to(device)
+    if config.decoder is None:
+        from limner.text.encoder import TextEncoder
+
+        return TextEncoder(model, tokenizer, card=card)
+    if config.encoder is not None:
+        raise ConfigError(
+            f"{folder} has an encoder and a decoder, but limner writes with a decoder alone. "
+            "Open it with limner.weights.folder.load_model."
+        )
+    return TextGenerator(model, tokenizer, card=card)
+
+
+def read_dtype(name: str | torch.dtype) -> torch.dtype:
+    """A floating-point kind by its name.
+
+    Raises:
+        ConfigError: we do not compute in it.
+    """
+    import torch
+
+    short = str(name).removeprefix("torch.")
+    if short not in DTYPES:
+        raise ConfigError(f"dtype is {short!r}, but a model is loaded in {', '.join(DTYPES)}. {suggest(short, DTYPES)}")
+    found: torch.dtype = getattr(torch, short)
+    return found
+
+
+def export(
+    name_or_path: str | Path,
+    out: Path | str,
+    *,
+    to: Literal["hf", "limner"] = "hf",
+    dtype: str | torch.dtype | None = None,
+    force: bool = False,
+) -> str:
+    """Write a model in a form that other tools load.
+
+    Args:
+        to: ``"hf"``, a folder of Hugging Face; ``"limner"``, one of our own.
+        dtype: of the weights on disk; None: as they are.
+        force: replace a model folder that is there.
+    Returns:
+        What opens it, such as ``"AutoModelForCausalLM"``.
+    Raises:
+        ConfigError: no family of Hugging Face is like the model; the part is named.
+        WeightsError: the model cannot be read, the folder is not empty or cannot be written.
+    """
+    from limner.tokens import Tokenizer
+    from limner.weights.files import empty_or_forced
+    from limner.weights.folder import load_model, read_config, save_model
+    from limner.weights.huggingface import write_huggingface
+
+    folder, out = find(name_or_path), Path(out)
+    if to not in ("hf", "limner"):
+        raise ConfigError(f"to is {to!r}, but a model is written as hf or limner. {suggest(str(to), ('hf', 'limner'))}")
+    empty_or_forced(out, force)
+    kind = None if dtype is None else read_dtype(dtype)
+    values = read_config(folder)
+    model, _, card = load_model(folder, dtype=kind)
+    tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+    if to == "limner":
+        save_model(out, model, tokenizer, card)
+        return "limner.load"
+    if "model_type" in values:
+        return write_huggingface(out, model, source=folder, source_values=values, card=card, force=force)
+    special = {}
+    if tokenizer is not None:
+        special = {"bos": tokenizer.begin_id, "eos": tokenizer.end_id, "pad": tokenizer.pad_id}
+    return write_huggingface(out, model, tokenizer=tokenizer, special=special, card=card, force=force)
+
+
+# ── where models are ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _named() -> dict[str, Path]:
+    """Models that can be called by name; bundled ones come first."""
+    found: dict[str, Path] = {}
+    for directory in (BUNDLED, *(Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)):
+        if directory.is_dir():
+            for path in sorted(directory.iterdir()):
+                if _is_model(path):
+                    found.setdefault(path.name, path)
+    return found
+
+
+def _models_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise WeightsError(f"the folder is {str(folder)!r}, but there is none of that name. Correct the path.")
+    if _is_model(folder):
+        return [folder]
+    return [path for path in sorted(folder.iterdir()) if _is_model(path)]
+
+
+def _is_model(path: Path) -> bool:
+    hidden = path.name.startswith(".")
+    return not hidden and ((path / "config.json").is_file() or (path / "run.json").is_file())
+
+
+def _model_of(path: Path) -> Path:
+    """The model folder itself, or the best model of a run."""
+    if not (path / "run.json").is_file() or (path / "config.json").is_file():
+        return path
+    if not (path / "model").is_dir() and not (path / ".model.previous").is_dir():
+        raise WeightsError(
+            f"{path} is a run that has no model yet, but training saves one at each evaluation that is the best so far. "
+            "Wait for the first, or go on with --resume."
+        )
+    return path / "model"
+
+
+def _entry(name: str, path: Path) -> Entry:
+    from limner.weights.files import read_json
+    from limner.weights.header import count_parameters
+
+    try:
+        path = _model_of(path)
+        values = read_json(path / "config.json")
+        config, card = _described(path, values)
+        parameters = count_parameters(path)
+    except (LimnerError, OSError, ValueError, KeyError, TypeError) as problem:
+        return Entry(name, str(path), problem=str(problem))
+    kinds = {(True, False): "text generator", (False, True): "text encoder"}
+    return Entry(
+        name=name,
+        path=str(path),
+        kind=kinds.get((config.decoder is not None, config.encoder is not None), "encoder-decoder"),
+        parameters=parameters,
+        bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
+        context=config.context_length,
+        licence=str(card.get("licence", "")),
+        trained_on=_text(card.get("trained_on", "")),
+    )
+
+
+def _described(path: Path, values: Mapping[str, Any]) -> tuple[ModelConfig, Mapping[str, Any]]:
+    if "model_type" in values:
+        from limner.weights.card import read_card
+        from limner.weights.families import family
+
+        return family(str(values["model_type"])).from_foreign(values, str(path / "config.json")), read_card(
+            path, values
+        )
+    return ModelConfig.from_dict(values.get("model") or {}), values.get("card") or {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,162 @@
+"""Models by name, by folder, by run: finding, listing, opening, on the command line too."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from torch import nn
+from typer.testing import CliRunner
+
+import limner
+from limner import models
+from limner.cli.app import app
+from limner.core.errors import ConfigError, WeightsError
+from limner.models import catalogue, find, load
+from limner.text.generator import TextGenerator
+from tests.parity.conftest import randomise
+from tests.parity.conftest import tokenizer as words
+from tests.weights.test_families import BERT
+
+Saved = tuple[Path, nn.Module]
+
+
+@pytest.fixture
+def shelf(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of models with a good one, a run, a broken one, and something else."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    shutil.copytree(saved[0], shelf / "cat")
+    run = shelf / "run-7"
+    shutil.copytree(saved[0], run / "model")
+    (run / "run.json").write_text("{}")
+    shutil.copytree(saved[0], shelf / "torn")
+    (shelf / "torn" / "model.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    (shelf / "fresh").mkdir()
+    (shelf / "fresh" / "run.json").write_text("{}")
+    (shelf / "notes").mkdir()
+    monkeypatch.setenv("LIMNER_MODELS", str(shelf))
+    return shelf
+
+
+def test_load_by_name_and_by_path(shelf: Path, saved: Saved) -> None:
+    ids = torch.arange(12)[None]
+    for name in ("cat", "run-7", str(shelf / "cat"), shelf / "run-7", shelf / "run-7" / "model"):
+        opened = load(name)
+        assert isinstance(opened, TextGenerator)
+        assert torch.equal(opened.model(ids), saved[1](ids))
+        assert opened.card["licence"] == "CC0-1.0"
+        assert opened.card["name"] == "cat"
+        assert Path(opened.card["path"]).is_dir()
+    assert limner.load is load
+    assert limner.catalogue is catalogue
+
+
+def test_dtypes_and_threads(shelf: Path) -> None:
+    assert next(load("cat").model.parameters()).dtype == torch.float32
+    assert next(load("cat", dtype="bfloat16").model.parameters()).dtype == torch.bfloat16
+    assert next(load("cat", dtype=torch.float16).model.parameters()).dtype == torch.float16
+    with pytest.raises(ConfigError, match=r"dtype is 'int8'.*bfloat16"):
+        load("cat", dtype="int8")
+    with pytest.raises(ConfigError, match=r"threads is 0"):
+        load("cat", threads=0)
+    before = torch.get_num_threads()
+    try:
+        load("cat", threads=before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_cannot_be_found(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WeightsError, match=r"model is 'cats', but no bundled.*Did you mean 'cat'"):
+        load("cats")
+    with pytest.raises(WeightsError, match=r"model is 'no/where', but there is no such folder"):
+        load("no/where")
+    with pytest.raises(WeightsError, match=r"fresh is a run that has no model yet"):
+        load("fresh")
+    with pytest.raises(WeightsError, match=r"notes/config.json is missing"):
+        load(shelf / "notes")
+    with pytest.raises(WeightsError, match=r"torn/model.safetensors is 9 bytes long|checksum"):
+        load("torn")
+    monkeypatch.setattr(models, "BUNDLED", tmp_path / "none")
+    monkeypatch.delenv("LIMNER_MODELS")
+    with pytest.raises(WeightsError, match=r"'cat', but no bundled model.*Give the path"):
+        find("cat")
+
+
+def test_the_catalogue(shelf: Path, saved: Saved) -> None:
+    found = {entry.name: entry for entry in catalogue() if entry.path.startswith(str(shelf))}
+    assert set(found) == {"cat", "run-7", "torn", "fresh"}
+    cat = found["cat"]
+    assert cat.parameters == sum(p.numel() for p in saved[1].parameters())
+    assert cat.bytes == sum(path.stat().st_size for path in (shelf / "cat").iterdir())
+    assert (cat.kind, cat.context, cat.licence, cat.problem) == ("text generator", 64, "CC0-1.0", None)
+    assert cat.trained_on == "two sentences"
+    assert found["run-7"].path == str(shelf / "run-7" / "model")
+    assert "no model yet" in str(found["fresh"].problem)
+    assert found["torn"].problem
+    given = [entry.name for entry in catalogue([shelf / "cat", shelf])]
+    assert given[-5:] == ["cat", "cat", "fresh", "run-7", "torn"]
+    with pytest.raises(WeightsError, match=r"'nowhere', but there is none"):
+        catalogue(["nowhere"])
+
+
+def test_a_vocabulary_that_is_too_large(shelf: Path) -> None:
+    words().save_pretrained(shelf / "cat")
+    path = shelf / "cat" / "tokenizer.json"
+    tokens = json.loads(path.read_text())
+    tokens["model"]["vocab"]["w999"] = 999
+    path.write_text(json.dumps(tokens))
+    with pytest.raises(WeightsError, match=r"tokenizer has 1000 tokens.*vocab_size is 300"):
+        load("cat")
+
+
+def test_bert_opens_as_an_encoder(tmp_path: Path) -> None:
+    from limner.text.encoder import TextEncoder
+
+    randomise(transformers.BertForMaskedLM(transformers.BertConfig(**BERT))).save_pretrained(tmp_path)
+    words().save_pretrained(tmp_path)
+    (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\ndatasets:\n- bookcorpus\n- wikipedia\n---\n# BERT\n")
+    opened = load(tmp_path)
+    assert isinstance(opened, TextEncoder)
+    (entry,) = catalogue([tmp_path])[-1:]
+    assert (entry.kind, entry.licence, entry.trained_on) == ("text encoder", "apache-2.0", "bookcorpus, wikipedia")
+
+
+def test_the_command_models(shelf: Path) -> None:
+    run = CliRunner().invoke(app, ["models", "--json"])
+    assert run.exit_code == 0
+    names = [entry["name"] for entry in json.loads(run.stdout)["models"]]
+    assert {"cat", "run-7", "torn", "fresh"} <= set(names)
+    table = CliRunner().invoke(app, ["models"], env={"COLUMNS": "200"}).stdout
+    assert "two sentences" in table
+    assert "cannot be loaded" in table
+    wrong = CliRunner().invoke(app, ["models", "nowhere"])
+    assert wrong.exit_code == 2
+    assert "nowhere" in wrong.stderr
+
+
+def test_listing_models_needs_no_torch(shelf: Path) -> None:
+    code = "import sys, limner; print(len(limner.catalogue())); assert 'torch' not in sys.modules"
+    assert int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) >= 4
+
+
+def test_the_command_export(shelf: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run = CliRunner().invoke(app, ["export", "cat", "--to", "hf", "-o", str(out), "--dtype", "bfloat16"])
+    assert run.exit_code == 0, run.output
+    assert f'AutoModelForCausalLM.from_pretrained("{out}")' in run.stdout
+    assert json.loads((out / "config.json").read_text())["dtype"] == "bfloat16"
+    again = CliRunner().invoke(app, ["export", "cat", "-o", str(out)])
+    assert again.exit_code == 2
+    assert again.stderr.startswith("WeightsError: ")
+    assert "--force" in again.stderr
+    assert CliRunner().invoke(app, ["export", "cat", "-o", str(out), "--force"]).exit_code == 0
+    assert CliRunner().invoke(app, ["export", "cat", "--to", "onnx", "-o", str(tmp_path / "x")]).exit_code == 2
