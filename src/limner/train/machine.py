@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,6 +14,7 @@ import torch
 if TYPE_CHECKING:
     from limner.train.settings import TrainSettings
 
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # names of glibc's malloc.h
 
 def physical_cores() -> int:
     """Processor cores that this process may use: its CPU set, hyper-threads counted once, cgroup limit kept."""
@@ -45,7 +48,7 @@ def bfloat16_helps(device: torch.device) -> bool:
     if device.type != "cpu":
         return False
     probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(probe() for probe in probes if probe is not None)
+    return any(bool(probe()) for probe in probes if probe is not None)
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, size: int = 1024, seconds: float = 0.15) -> float:
@@ -75,6 +78,23 @@ def choose_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
 
 
 def prepare(settings: TrainSettings) -> None:
-    """Set the number of threads, and let numbers too small to matter be 0 (they would slow a processor down)."""
+    """Set the number of threads, let numbers too small to matter be 0 (they would slow a processor down), keep memory."""
     torch.set_num_threads(settings.threads)
     torch.set_flush_denormal(True)
+    keep_memory()
+
+
+def keep_memory() -> None:
+    """Let the C library keep large blocks that are freed, rather than give each back to the kernel and ask anew.
+
+    A step frees and asks for hundreds of megabytes; the page faults alone cost up to a third of its time. Does
+    nothing but on Linux with glibc.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 << 20)):
+        mallopt(option, value)
