@@ -81,6 +81,12 @@ class RotaryPositions:
     fraction: float = 1.0  # share of each head's channels that is turned
     scaling: RotaryScaling | None = None
 
+    def __post_init__(self) -> None:
+        if not 0.0 < self.fraction <= 1.0:
+            raise ConfigError(
+                f"fraction is {self.fraction}, but it is the share of channels that is turned. Choose above 0, up to 1."
+            )
+
 
 @dataclass(frozen=True)
 class ALiBiPositions:
@@ -147,6 +153,7 @@ class AttentionConfig:
         _positive("num_kv_heads", self.num_kv_heads)
         _positive("head_dim", self.head_dim)
         _share("attention dropout", self.dropout)
+        _cap(self.softcap)
         if self.num_heads % self.num_kv_heads:
             good = [str(n) for n in range(1, self.num_heads + 1) if self.num_heads % n == 0]
             raise ConfigError(
@@ -255,6 +262,9 @@ class HeadConfig:
     transform_norm: Norm = LayerNorm()
     softcap: float | None = None
 
+    def __post_init__(self) -> None:
+        _cap(self.softcap)
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -316,3 +326,8 @@ def _positive(name: str, value: int) -> None:
 def _share(name: str, value: float) -> None:
     if not 0.0 <= value < 1.0:
         raise ConfigError(f"{name} is {value}, but it is a share of values. Choose from 0 up to, not including, 1.")
+
+
+def _cap(value: float | None) -> None:
+    if value is not None and not value > 0.0:
+        raise ConfigError(f"softcap is {value}, but scores stay below it. Choose a number above 0, or leave it out.")

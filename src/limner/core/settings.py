@@ -81,9 +81,10 @@ def _read_union(choices: tuple[Any, ...], value: Any, path: str) -> Any:
         return _read(rest[0], value, path)
     kinds = {choice.__name__: choice for choice in rest}
     kind = value.get("kind") if isinstance(value, dict) else value
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise ConfigError(f"{path}.kind is {kind!r}, which is no such part. {suggest(str(kind), kinds)}")
-    return _read_dataclass(kinds[kind], {k: v for k, v in value.items() if k != "kind"}, path)
+    settings = {k: v for k, v in value.items() if k != "kind"} if isinstance(value, dict) else {}
+    return _read_dataclass(kinds[kind], settings, path)
 
 
 def _read_dataclass(expected: type[T], value: Any, path: str) -> T:
