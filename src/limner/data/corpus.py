@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "limner-corpus", 1
 MANIFEST = "manifest.json"
 SAMPLE_BYTES = 64 << 20  # of text, to train a tokenizer on; more hardly changes it and takes memory
-BATCH_BYTES = 1 << 19  # of text handed to a thread at once
+BATCH_BYTES = 1 << 18  # of text in the tokenizer at once; it takes some 100 times this in memory meanwhile
+PIECE = 1 << 15  # characters; longer documents are tokenized in pieces, so that all cores share one long text
 WHOLE_HASH = 16 << 20  # files up to this size are known by their content, larger ones by size, time and ends
 _PARTS: tuple[Part, Part] = ("train", "validation")
 
@@ -302,12 +304,37 @@ def _encode(
     tokenizer: Tokenizer, dtype: np.dtype[Any], batch: Sequence[tuple[Part, str, int]]
 ) -> list[tuple[Part, NDArray[Any], int]]:
     before, after = frame(tokenizer)
-    rows = tokenizer.encode_batch([text for _, text, _ in batch])
+    pieces = [(number, piece) for number, (_, text, _) in enumerate(batch) for piece in pieces_of(text)]
+    found: list[list[NDArray[Any]]] = [[] for _ in batch]
+    at_once = max(1, BATCH_BYTES // PIECE)
+    for start in range(0, len(pieces), at_once) if len(pieces) > len(batch) else (0,):
+        some = pieces[start : start + at_once] if len(pieces) > len(batch) else pieces
+        for (number, _), ids in zip(some, tokenizer.encode_batch([piece for _, piece in some]), strict=True):
+            found[number].append(np.array(ids, dtype=dtype))
     return [
-        (part, np.array([*before, *ids, *after], dtype=dtype), size)
-        for (part, _, size), ids in zip(batch, rows, strict=True)
-        if ids
+        (part, np.concatenate([np.array(before, dtype), *ids, np.array(after, dtype)]), size)
+        for (part, _, size), ids in zip(batch, found, strict=True)
+        if any(map(len, ids))
     ]
+
+
+_BETWEEN_WORDS = re.compile(r"(?<=[^\W\d_]) (?=[^\W\d_])")
+
+
+def pieces_of(text: str, size: int = PIECE) -> list[str]:
+    """Cut a long text for the tokenizer where that does not change its tokens.
+
+    That is before a space between two letters: no tokenizer in use joins across one. A text without such spaces
+    (Chinese) is cut before a line break, or anywhere, where now and then a token may come out otherwise.
+    """
+    pieces, start = [], 0
+    while len(text) - start > 2 * size:
+        space = _BETWEEN_WORDS.search(text, start + size, start + 2 * size)
+        line = text.find("\n", start + size, start + 2 * size) if space is None else -1
+        end = space.start() if space else line if line >= 0 else start + size
+        pieces.append(text[start:end])
+        start = end
+    return [*pieces, text[start:]]
 
 
 # ── the cache ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -147,7 +147,7 @@ def cut_near(text: str, at: int) -> int:
     low, high = max(1, at - slack), min(len(text) - 1, at + slack)
     for mark in ("\n\n", "\n", " "):
         before, after = text.rfind(mark, low, at), text.find(mark, at, high)
-        cuts = [found + len(mark) for found in (before, after) if found >= 0]
+        cuts = [found + len(mark) for found in (before, after) if 0 <= found < len(text) - len(mark)]
         if cuts:
             return min(cuts, key=lambda cut: abs(cut - at))
     return max(1, min(at, len(text) - 1))
