@@ -96,14 +96,32 @@ def test_special_names_are_text_unless_asked(models: Path) -> None:
     assert "a│<|end|>" in out
 
 
+def test_names_and_run_folders_are_found(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "shelf" / "verse"
+    Tokenizer.load(models / "bytes").save(folder)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").touch()
+    monkeypatch.setenv("LIMNER_MODELS", str(tmp_path / "shelf"))
+    assert "verse · bytes" in run("a", "--model", "verse")[1]
+    code, _, err = run("a", "--model", "vesre")
+    assert code == 2
+    assert "'vesre'" in err
+    assert "Did you mean 'verse'?" in err
+    monkeypatch.chdir(models)  # a folder with a tokenizer and no model will do
+    assert "bytes · bytes" in run("a", "--model", "bytes")[1]
+    code, _, err = run("a", "--model", tmp_path)
+    assert code == 2
+    assert "has no tokenizer.json" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "message"),
     [
         (["", "--model", "."], None, "DataError: the text is empty"),
         (["--model", "."], "", "DataError: the text is empty"),
         (["--model", "."], b"ab\xff", "DataError: byte 2 of standard input is 0xFF"),
-        (["a", "--model", "no-such-model"], None, "TokenizerError: the tokenizer is 'no-such-model'"),
-        (["a", "--with", "no-such-model,other"], None, "TokenizerError: the tokenizer is 'no-such-model'"),
+        (["a", "--model", "no-such-model"], None, "WeightsError: the model is 'no-such-model'"),
+        (["a", "--with", "no-such-model,other"], None, "WeightsError: the model is 'no-such-model'"),
         (["a", "--limit", "0"], None, "Invalid value for '--limit'"),
     ],
 )

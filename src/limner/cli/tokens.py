@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.core.errors import DataError, TokenizerError, suggest
+from limner.core.errors import DataError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,24 +101,27 @@ def _text(given: str | None) -> str:
 
 
 def _open(name: str) -> Tokenizer:
-    """The tokenizer of a bundled model, a folder or a file."""
+    """The tokenizer of a model by name, of a folder (a model's, a run's, or a tokenizer alone) or of a file."""
+    from limner.models import find
     from limner.tokens import Tokenizer
 
-    if Path(name).exists():
-        return Tokenizer.load(name)
-    bundled = Path(__file__).parents[1] / "assets" / "models"
-    known = {file.parent.name for file in bundled.glob("*/tokenizer.json")}
-    if name in known:
-        return Tokenizer.load(bundled / name)
-    remedy = suggest(name, known) if known else "Give the path of a model folder or of a tokenizer.json."
-    raise TokenizerError(f"the tokenizer is {name!r}, but that is no bundled model, folder or tokenizer.json. {remedy}")
+    path = Path(name).expanduser()
+    if path.is_file():
+        return Tokenizer.load(path)
+    try:
+        folder = find(name)
+    except WeightsError:
+        if not path.is_dir():
+            raise
+        folder = path
+    return Tokenizer.load(folder)
 
 
 def _labels(names: Sequence[str]) -> list[str]:
     """Names short enough for the head of a column: of a path its folder, unless two would be the same."""
     short = []
     for name in names:
-        path = Path(name)
+        path = Path(name).expanduser()
         short.append(path.resolve().parent.name if path.is_file() else path.resolve().name if path.is_dir() else name)
     return short if len(set(short)) == len(short) else list(names)
 
