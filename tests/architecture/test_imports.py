@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "limner"
 CORE = sorted((PACKAGE / "core").glob("*.py"))
-VERB_FILES = sorted(path.stem for path in (PACKAGE / "cli").glob("*.py") if path.stem not in ("__init__", "app"))
+CLI_FILES = sorted(path.stem for path in (PACKAGE / "cli").glob("*.py") if path.stem not in ("__init__", "app"))
+VERB_FILES = [name for name in CLI_FILES if "\napp = typer.Typer(" in (PACKAGE / "cli" / f"{name}.py").read_text()]
 HEAVY = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "pyarrow", "tensorboard")
 
 
@@ -65,7 +66,7 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert loaded_by(statement) == set()
 
 
-@pytest.mark.parametrize("verb", VERB_FILES)
+@pytest.mark.parametrize("verb", CLI_FILES)
 def test_a_verb_loads_nothing_heavy_until_it_runs(verb: str) -> None:
     assert loaded_by(f"import limner.cli.{verb}") == set()
 

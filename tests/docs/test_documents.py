@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,23 @@ def runnable(document: Path) -> list[Block]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def one_core() -> Iterator[None]:
+    """A document's commands take as many cores as they may; beside other tests, that is one for each worker."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    allowed = os.sched_getaffinity(0)
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(allowed)[worker % len(allowed)]})
+    yield
+    os.sched_setaffinity(0, allowed)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_core: None) -> Path:
     """Where a document's blocks run: a folder of one's own, with a few stories in ``stories/``."""
     (tmp_path / "stories").mkdir()
-    for number in range(60):
+    for number in range(40):
         text = " ".join(STORIES[(number + turn) % len(STORIES)] for turn in range(3))
         (tmp_path / "stories" / f"{number:02}.txt").write_text(f"Story {number}. {text}\n")
     monkeypatch.chdir(tmp_path)
@@ -85,7 +99,7 @@ def test_the_blocks_of_a_document_run_in_order(document: Path, folder: Path) -> 
             code = re.sub(r"(?m)^\$ ", "", block.code)
             done = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", code], capture_output=True, text=True, cwd=folder, check=False,
-                env={**os.environ, "OMP_NUM_THREADS": "2"}, stdin=subprocess.DEVNULL,
+                env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.DEVNULL,
             )  # fmt: skip
             assert done.returncode == 0, f"{block.place}:\n{block.code}\n{done.stdout}\n{done.stderr}"
 
