@@ -18,7 +18,7 @@ from limner.core.errors import WeightsError
 from limner.core.transformer import Transformer
 from limner.weights.files import CONFIG, file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
 from limner.weights.keytable import expect_tensors
-from limner.weights.tensors import WHOLE, TensorFiles, fill, write_tensors
+from limner.weights.tensors import WHOLE, TensorFiles, empty_model, fill, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -119,8 +119,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
                 "Copy the folder again."
             )
     files = TensorFiles(folder)
-    with torch.device("meta"):
-        model = Transformer(config)
+    model = empty_model(config)
     expect_tensors(
         {name: tuple(value.shape) for name, value in model.state_dict().items()},
         {name: files.shape(name) for name in files.names},

@@ -11,20 +11,20 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from limner.core.errors import ConfigError
-from limner.core.transformer import Transformer
 from limner.weights.card import read_card, write_readme
 from limner.weights.families import families, family
 from limner.weights.files import CONFIG, empty_or_forced, replaced_folder, write_json
 from limner.weights.folder import LoadedModel, SavableTokenizer, check_vocabulary
-from limner.weights.tensors import TensorFiles, fill, write_tensors
+from limner.weights.tensors import TensorFiles, empty_model, fill, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import torch
+
     from limner.core.config import ModelConfig
+    from limner.core.transformer import Transformer
     from limner.weights.foreign import Family
 
 SHARD_BYTES = 5_000_000_000  # what others write
@@ -45,8 +45,7 @@ def read_huggingface(folder: Path, values: Mapping[str, Any], *, dtype: torch.dt
     known = family(str(values["model_type"]))
     config = known.from_foreign(values, str(folder / CONFIG))
     files = TensorFiles(folder)
-    with torch.device("meta"):
-        model = Transformer(config)
+    model = empty_model(config)
     needed = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     fill(model, known.table.gather(files, needed, folder), dtype)
     return LoadedModel(model, config, read_card(folder, values))
@@ -63,7 +62,7 @@ def choose_family(config: ModelConfig) -> Family:
     if not lost[nearest]:
         return families()[nearest]
     raise ConfigError(
-        f"{' and '.join(lost[nearest][:3])}, but no family of Hugging Face that limner writes is so "
+        f"{' and '.join(dict.fromkeys(lost[nearest][:3]))}, but no family of Hugging Face that limner writes is so "
         f"({', '.join(lost)}; the nearest is {nearest}). Keep the folder as it is, or train a model without."
     )
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch.overrides import TorchFunctionMode
 
 from limner.core.errors import WeightsError
+from limner.core.transformer import Transformer
 from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import torch
     from torch import Tensor, nn
+
+    from limner.core.config import ModelConfig
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -134,6 +138,22 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], *, shard_bytes: i
         save_file(shard, folder / file, metadata=note)
         where.update(dict.fromkeys(shard, file))
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": where})
+
+
+class _Unset(TorchFunctionMode):
+    """Leaves start values out: on the meta device they are nothing, and drawing them loads half of torch."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+def empty_model(config: ModelConfig) -> Transformer:
+    """The model without weights, on the meta device; ``fill`` gives it some."""
+    with torch.device("meta"), _Unset():
+        return Transformer(config)
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
