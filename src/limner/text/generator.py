@@ -179,6 +179,12 @@ class TextGenerator:
         )  # fmt: skip
         return Stream(Run(self, _listed(prompt), settings, n, seed, record))
 
+    def token_text(self, id: int) -> str:
+        """What a token adds to a text, half a character as \\xe2 and the like; of a special token its name."""
+        if self.tokenizer.is_special(id):
+            return self.tokenizer.piece(id)
+        return self.tokenizer.token_bytes(id).decode("utf-8", "backslashreplace")
+
     # ── prompts ────────────────────────────────────────────────────────────────────────────────────────────
 
     def read_prompt(self, prompt: Prompt, window: Literal["error", "slide"] = "error") -> list[int]:

@@ -1,0 +1,124 @@
+"""``limner explain``: look inside a model while it reads a text."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from limner.cli.prompt import DEFAULT_MODEL, open_generator, quoted, read_prompt
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from limner.explain.lens import Guess, Look
+
+NARROWEST = 160  # columns when the output is not a terminal, so that no line is broken
+BAR = 24  # characters of the longest bar
+
+app = typer.Typer()
+
+
+@app.command()
+def explain(
+    text: Annotated[
+        str | None, typer.Argument(help="The text; read from standard input when it is piped.", show_default=False)
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A model's name or its folder; `limner models` lists them.")
+    ] = DEFAULT_MODEL,
+    top: Annotated[int, typer.Option(help="How many next tokens to list.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all numbers.")] = False,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.")] = "cpu",
+    dtype: Annotated[
+        str | None, typer.Option(help="What to compute in, such as bfloat16.", show_default="float32")
+    ] = None,
+) -> None:
+    """Look inside a model while it reads a text.
+
+    Tokens and how long their vectors are; where the last token looks in each layer, and what each layer would
+    say next; the ten most likely next tokens.
+    """
+    prompt = read_prompt(text)
+    generator = open_generator(model, device=device, dtype=dtype)
+    from limner.explain.lens import look
+
+    view = look(generator, prompt, top=top)
+    if as_json:
+        import json
+
+        named = {"text": prompt, "model": generator.card.get("name"), **view.to_dict()}
+        print(json.dumps(named, ensure_ascii=False, allow_nan=False))
+        return
+    from rich.console import Console
+
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+    console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else NARROWEST)
+    _show(console, view)
+
+
+def _show(console: Console, view: Look) -> None:
+    from rich.text import Text
+
+    console.print(Text("Tokens", "bold"), Text("the text as the model reads it, and the length of each vector", "dim"))
+    table = _table(console, ("", "token", "id", "norm"), right=(0, 2, 3))
+    for place, token in enumerate(view.tokens):
+        table.add_row(Text(str(place), "dim"), _name(token.text), str(token.id), f"{token.norm:.2f}")
+    console.print(table)
+    last = _name(view.tokens[-1].text)
+    console.print(
+        Text("Layers", "bold"),
+        Text.assemble(("where ", "dim"), last, (" looks, and what it would say next after each layer", "dim")),
+    )
+    table = _table(console, ("layer", "all heads look at", "strongest head", "looks at", "would say"), right=(0, 2))
+    table.add_row(Text("0", "dim"), "", "", "", _guesses(view.before[:3]))
+    for layer in view.layers:
+        table.add_row(
+            Text(str(layer.layer + 1), "dim"),
+            _looks(view, layer.attention),
+            str(layer.head),
+            _looks(view, layer.head_attention),
+            _guesses(layer.guesses[:3]),
+        )
+    console.print(table)
+    console.print(Text("Next", "bold"), Text("the model's own prediction", "dim"))
+    table = _table(console, ("", "token", "id", "probability", ""), right=(0, 2, 3))
+    for place, guess in enumerate(view.next, 1):
+        bar = Text("█" * round(BAR * guess.probability / view.next[0].probability), "green")
+        table.add_row(Text(str(place), "dim"), _name(guess.text), str(guess.id), f"{guess.probability:.2%}", bar)
+    console.print(table)
+
+
+def _table(console: Console, headings: tuple[str, ...], right: tuple[int, ...]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD if console.is_terminal else None, header_style="bold cyan", pad_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if place in right else "left")
+    return table
+
+
+def _name(text: str) -> Any:
+    """A token in quotes, so that spaces are seen."""
+    from rich.text import Text
+
+    return Text(quoted(text), "cyan")
+
+
+def _looks(view: Look, attention: list[float]) -> Any:
+    """The three tokens that are looked at most."""
+    from rich.text import Text
+
+    best = sorted(range(len(attention)), key=lambda place: -attention[place])[:3]
+    parts = [Text.assemble(_name(view.tokens[place].text), (f" {attention[place]:.0%}", "dim")) for place in best]
+    return Text("  ").join(parts)
+
+
+def _guesses(guesses: list[Guess]) -> Any:
+    from rich.text import Text
+
+    return Text("  ").join(Text.assemble(_name(g.text), (f" {g.probability:.0%}", "dim")) for g in guesses)

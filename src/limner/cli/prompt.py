@@ -1,0 +1,63 @@
+"""What verbs that read a prompt share: where the prompt comes from, and the model that reads it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from limner.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from limner.text.generator import TextGenerator
+
+DEFAULT_MODEL = "story"
+
+
+def read_prompt(given: str | None) -> str:
+    """The argument, or what is piped in, without the last newline, which is the shell's and not the text's.
+
+    Raises:
+        DataError: what is piped in is not UTF-8.
+    """
+    if given is not None:
+        return given
+    if sys.stdin is None or sys.stdin.isatty():
+        return ""
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode("utf-8").removesuffix("\n").removesuffix("\r")
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"byte {error.start} of standard input is 0x{data[error.start]:02X}, but that is not UTF-8. "
+            "Convert it first, for example: iconv -t utf-8."
+        ) from None
+
+
+def open_generator(
+    name: str, *, device: str = "cpu", dtype: str | None = None, threads: int | None = None
+) -> TextGenerator:
+    """The model with this name or path, which must be one that writes.
+
+    Raises:
+        ConfigError: it is an encoder.
+        WeightsError: there is no such model, or it is damaged.
+    """
+    from limner.models import load
+    from limner.text.generator import TextGenerator
+
+    model = load(name, device=device, dtype=dtype, threads=threads)
+    if not isinstance(model, TextGenerator):
+        raise ConfigError(
+            f"the model is {name!r}, but that only reads texts (an encoder). Choose one that writes: `limner models`."
+        )
+    return model
+
+
+def plain(text: str) -> str:
+    """The text without control characters that a terminal would obey; new lines and tabs stay."""
+    return "".join(c if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160) else "�" for c in text)
+
+
+def quoted(text: str) -> str:
+    """The text in quotes, so that spaces are seen, new lines and the like as \\n."""
+    return "'" + "".join(repr(c)[1:-1] if plain(c) != c or c in "\n\t" else c for c in text) + "'"
