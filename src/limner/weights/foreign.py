@@ -97,11 +97,13 @@ class Family:
 
     def lost(self, config: ModelConfig) -> list[str]:
         """What the family cannot say of a model: ``decoder.blocks[0].placement is 'sandwich'``, …; dropout aside."""
+        ours = _flat(_settled(config))
         try:
             again = self.from_foreign(self.describe(config))
         except ConfigError as problem:
-            return [str(problem).split(", but ")[0].removeprefix("config.json: ")]
-        ours, theirs = _flat(_settled(config)), _flat(_settled(again))
+            # Not even its nearest description holds: as far away as can be.
+            return [str(problem).split(", but ")[0].removeprefix("config.json: ")] * len(ours)
+        theirs = _flat(_settled(again))
         return [
             f"{path} is {ours.get(path, None)!r}"
             for path in [*ours, *sorted(theirs.keys() - ours.keys())]
@@ -146,6 +148,15 @@ class Fields:
                 "Choose a model with one of these."
             )
         return ACTIVATIONS[value]
+
+    def head_dim(self, dim_name: str, heads_name: str, dim: int, heads: int) -> int:
+        """The width of one head, where the heads share the model's width evenly."""
+        if heads < 1 or dim % heads:
+            raise ConfigError(
+                f"{self.where}: {dim_name} is {dim}, but this family divides it by {heads_name}, which is {heads}. "
+                "Choose a multiple."
+            )
+        return dim // heads
 
     def only(self, name: str, value: Any, rule: str, remedy: str = "Choose another model") -> None:
         """Refuse any other value than the one we can honour; absent and null are taken for it."""

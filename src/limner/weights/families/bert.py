@@ -59,10 +59,10 @@ def read(fields: Fields, headed: bool) -> ModelConfig:
     fields.only("position_embedding_type", "absolute", "this family learns one vector a position")
     fields.only("tie_word_embeddings", True, "this family's head uses the token embedding")
     dim, heads = fields("hidden_size", int, 768), fields("num_attention_heads", int, 12)
-    if dim % heads:
+    segments = fields("type_vocab_size", int, 2)
+    if segments < 1:
         raise ConfigError(
-            f"{fields.where}: hidden_size is {dim}, but this family divides it by num_attention_heads {heads}. "
-            "Choose a multiple."
+            f"{fields.where}: type_vocab_size is {segments}, but this family adds a segment to every token."
         )
     dropout = fields("hidden_dropout_prob", float, 0.1)
     activation = fields.activation("hidden_act", "gelu")
@@ -70,7 +70,7 @@ def read(fields: Fields, headed: bool) -> ModelConfig:
     attention = AttentionConfig(
         num_heads=heads,
         num_kv_heads=heads,
-        head_dim=dim // heads,
+        head_dim=fields.head_dim("hidden_size", "num_attention_heads", dim, heads),
         bias=True,
         output_bias=True,
         dropout=fields("attention_probs_dropout_prob", float, 0.1),
@@ -79,9 +79,7 @@ def read(fields: Fields, headed: bool) -> ModelConfig:
         hidden_dim=fields("intermediate_size", int, 3072), activation=activation, gated=False, bias=True
     )
     block = BlockConfig(attention, feed_forward, norm=norm, placement="post", dropout=dropout)
-    embedding = EmbeddingConfig(
-        LearnedPositions(), segments=fields("type_vocab_size", int, 2), norm=norm, dropout=dropout
-    )
+    embedding = EmbeddingConfig(LearnedPositions(), segments=segments, norm=norm, dropout=dropout)
     return ModelConfig(
         vocab_size=fields("vocab_size", int, 30522),
         dim=dim,

@@ -60,7 +60,7 @@ def read(fields: Fields, headed: bool) -> ModelConfig:
     attention = AttentionConfig(
         num_heads=heads,
         num_kv_heads=heads,
-        head_dim=dim // heads,
+        head_dim=fields.head_dim("n_embd", "n_head", dim, heads),
         bias=True,
         output_bias=True,
         scale=None if fields("scale_attn_weights", bool, True) else 1.0,

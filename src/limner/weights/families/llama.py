@@ -13,7 +13,6 @@ from limner.core.config import (
     RMSNorm,
     StackConfig,
 )
-from limner.core.errors import ConfigError
 from limner.weights.foreign import ACTIVATION_NAMES, Family, Fields
 from limner.weights.keytable import Copy, Ignored, KeyTable, Row
 from limner.weights.rope import read_rope, write_rope
@@ -52,17 +51,12 @@ def read(fields: Fields, headed: bool) -> ModelConfig:
     """A config.json of Llama."""
     dim, heads = fields("hidden_size", int), fields("num_attention_heads", int)
     context_length = fields("max_position_embeddings", int, 2048)
-    if dim % heads:
-        raise ConfigError(
-            f"{fields.where}: hidden_size is {dim}, but this family divides it by num_attention_heads {heads}. "
-            "Choose a multiple."
-        )
     bias = fields("attention_bias", bool, False)
     norm = RMSNorm(fields("rms_norm_eps", float, 1e-6))
     attention = AttentionConfig(
         num_heads=heads,
         num_kv_heads=fields("num_key_value_heads", int, heads),
-        head_dim=fields("head_dim", int, dim // heads),
+        head_dim=fields("head_dim", int, fields.head_dim("hidden_size", "num_attention_heads", dim, heads)),
         positions=read_rope(fields, context_length),
         bias=bias,
         output_bias=bias,
