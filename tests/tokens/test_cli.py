@@ -64,6 +64,16 @@ def test_wide_characters_stay_in_line(models: Path) -> None:
     assert len(starts) == 1, (columns, out)
 
 
+def test_a_text_of_only_spaces_has_no_words(models: Path) -> None:
+    code, out, _ = run(" \n ", "--model", models / "bytes")
+    assert code == 0
+    assert "·│⏎│·" in out
+    assert "3 tokens, 0 words, 3 characters, 3 bytes: 1.00 characters a token" in out
+    code, out, _ = run(" \n ", "--with", f"{models / 'bytes'},{models / 'wordpiece'}")
+    assert code == 0
+    assert "0 words" in out
+
+
 def test_json_holds_every_token(models: Path) -> None:
     code, out, _ = run("The cat é", "--json", "--limit", 1, "--model", models / "byte-bpe")
     found = json.loads(out)

@@ -146,9 +146,11 @@ def _pieces_of_words(words: Sequence[tuple[int, int]], pieces: Sequence[Piece]) 
 
 
 def _ratios(text: str, split: Split) -> dict[str, float]:
-    count, words = max(1, len(split.pieces)), len(_words(text))
-    per_word = {"tokens_per_word": len(split.pieces) / words} if words else {}
-    return per_word | {"characters_per_token": len(text) / count, "bytes_per_token": len(text.encode()) / count}
+    count, words = len(split.pieces), len(_words(text))
+    ratios = {"tokens_per_word": count / words} if words else {}
+    if count:
+        ratios |= {"characters_per_token": len(text) / count, "bytes_per_token": len(text.encode()) / count}
+    return ratios
 
 
 def _as_json(text: str, splits: Sequence[Split]) -> dict[str, Any]:
@@ -262,9 +264,8 @@ def _measured(text: str, split: Split) -> str:
             _number(len(text.encode()), "byte"),
         ]
     )
-    return f"{counts}: " + ", ".join(
-        f"{value:.2f} {name.replace('_per_', ' a ').replace('_', ' ')}" for name, value in ratios.items()
-    )
+    measures = [f"{value:.2f} {name.replace('_per_', ' a ')}" for name, value in ratios.items()]
+    return f"{counts}: {', '.join(measures)}" if measures else counts
 
 
 def _show(text: str, split: Split, limit: int) -> None:
@@ -330,7 +331,8 @@ def _compare(text: str, splits: Sequence[Split], limit: int) -> None:
             cell = Text(f"{len(of[index])}  ", "bold")
             row.append(cell.append_text(_coloured(console, of[index], split.tokenizer)))
         table.add_row(*row)
-    console.print(table)
+    if words:
+        console.print(table)
     console.print(
         ", ".join([_number(len(words), "word"), _number(len(text), "character"), _number(len(text.encode()), "byte")])
     )

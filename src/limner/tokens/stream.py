@@ -36,9 +36,11 @@ class StreamDecoder:
             return ""
         if tokenizer.adds_bytes(id):
             data = tokenizer.token_bytes(id, special=not self._skip_special)
-            if not tokenizer.byte_level:
-                self._before = [id] if data.isascii() else tokenizer.ascii_byte or []
-            return self._bytes.decode(data)
+            if tokenizer.byte_level:
+                return self._bytes.decode(data)
+            if not data.isascii():  # what is, goes on below, as a text's first space may be one to be stripped
+                self._before = tokenizer.ascii_byte
+                return self._bytes.decode(data)
         left = self._bytes.decode(b"", final=True)
         self._bytes.reset()
         already = self._decode(self._before)
