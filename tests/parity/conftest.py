@@ -61,3 +61,11 @@ def padded(lengths: tuple[int, ...], side: str, seed: int = 3) -> tuple[torch.Te
     rows = [places >= longest - n if side == "left" else places < n for n in lengths]
     mask = torch.stack(rows)
     return ids, mask, (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def near(found: torch.Tensor, expected: torch.Tensor, what: str = "") -> None:
+    """The same numbers to within the tolerance, which ``pytest -s`` prints."""
+    difference = (found - expected).abs().max().item()
+    assert expected.std() > 0.1, "the reference says the same everywhere, so nothing is compared"
+    assert difference <= TOLERANCE, f"{what} {difference}"
+    print(f"largest difference {difference:.2e} {what}")

@@ -24,7 +24,7 @@ from limner.core.config import (
 from limner.core.transformer import Transformer
 from limner.weights.keytable import KeyTable, Row
 from limner.weights.tensors import fill
-from tests.parity.conftest import TOLERANCE, VOCAB, padded, randomise
+from tests.parity.conftest import VOCAB, near, padded, randomise
 
 DIM, HEADS, LAYERS = 32, 4, 2
 
@@ -136,10 +136,10 @@ def test_encoder_decoder(pair: tuple[Reference, Transformer]) -> None:
     source, target = padded((13, 4, 9), "right"), padded((11, 11, 6), "right", seed=5)
     expected = theirs(source, target)[target[1]]
     found = ours(target[0], mask=target[1], source=source[0], source_mask=source[1])
-    assert (found[target[1]] - expected).abs().max() <= TOLERANCE
+    near(found[target[1]], expected)
     memory = ours.encode(source[0], mask=source[1])
     found = ours(target[0], mask=target[1], memory=memory, source_mask=source[1])
-    assert (found[target[1]] - expected).abs().max() <= TOLERANCE
+    near(found[target[1]], expected)
 
 
 @torch.no_grad()
@@ -151,4 +151,4 @@ def test_encoder_decoder_cached(pair: tuple[Reference, Transformer]) -> None:
     first, *rest = target[0].split([4, 1, 1, 5], dim=1)
     found = [ours(first, source=source[0], source_mask=source[1], cache=cache)]
     found += [ours(piece, cache=cache) for piece in rest]  # the source is in the cache by now
-    assert (torch.cat(found, dim=1) - expected).abs().max() <= TOLERANCE
+    near(torch.cat(found, dim=1), expected)

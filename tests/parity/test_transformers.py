@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 
 from limner.core.cache import Cache
 from limner.core.transformer import Transformer
 from limner.weights.folder import load_model
-from tests.parity.conftest import TOLERANCE, VOCAB, padded, randomise
+from tests.parity.conftest import VOCAB, near, padded, randomise
 
 SIZE: dict[str, Any] = {
     "vocab_size": VOCAB,
@@ -80,13 +80,6 @@ DECODERS: dict[str, Callable[[], nn.Module]] = {
 def pair(request: pytest.FixtureRequest, folder: Callable[..., Path]) -> tuple[nn.Module, Transformer]:
     theirs = randomise(DECODERS[request.param]())
     return theirs, load_model(folder(theirs)).model
-
-
-def near(found: Tensor, expected: Tensor, what: str = "") -> None:
-    difference = (found - expected).abs().max().item()
-    assert expected.std() > 0.1, "the reference says the same everywhere, so nothing is compared"
-    assert difference <= TOLERANCE, f"{what} {difference}"
-    print(f"LARGEST {what} {difference:.2e}")
 
 
 @torch.inference_mode()
