@@ -91,11 +91,13 @@ def penalize(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
 
 def temper(logits: Tensor, temperature: float) -> Tensor:
-    """Divide by the temperature; the best logit becomes 0 first, so that a tiny temperature cannot overflow.
+    """Divide by the temperature; if it is so small that this might overflow, the best logit becomes 0 first.
 
     Source: Ackley, Hinton & Sejnowski 1985, "A learning algorithm for Boltzmann machines".
     """
-    return (logits - logits.amax(dim=-1, keepdim=True)) / temperature
+    if temperature < 1e-20:
+        logits = logits - logits.amax(dim=-1, keepdim=True)
+    return logits if temperature == 1.0 else logits / temperature
 
 
 def keep_top_k(ranked: Tensor, k: int) -> Tensor:
@@ -189,14 +191,15 @@ def sample(logits: Tensor, sampling: Sampling, chance: Tensor, ranking: tuple[Te
     if sampling.greedy:
         return most_likely(*(ranking or top_candidates(logits, 20)))
     if not sampling.filtered:
-        return draw(logits if sampling.temperature == 1.0 else temper(logits, sampling.temperature), chance)
+        return draw(temper(logits, sampling.temperature), chance)
     for width in (*(width for width in RANKED if width < vocab_size), vocab_size):
         if width <= sampling.top_k and width < vocab_size:
             continue
         best, ids = top_candidates(logits, width)
-        ranked = temper(best, sampling.temperature)
-        if sampling.top_k == 0:  # else the k share all probability among them
-            ranked = ranked - temper(logits, sampling.temperature).logsumexp(dim=-1, keepdim=True)
+        if sampling.top_k > 0:  # the k will share all probability among them
+            ranked = temper(best, sampling.temperature)
+        else:
+            ranked = temper(logits, sampling.temperature).log_softmax(dim=-1).gather(-1, ids)
         kept = keep_top_p(keep_top_k(ranked, sampling.top_k), sampling.top_p)
         kept = keep_min_p(kept, sampling.min_p)
         if width == vocab_size or bool((kept[:, -1] == -torch.inf).all()):
