@@ -94,11 +94,14 @@ class Batches:
 
     def batch(self, index: int) -> tuple[Integers, Integers]:
         """Inputs and targets of batch ``index``, each (batch, time), int64; the same whenever it is asked for."""
-        inputs, targets, _ = self.batch_with_documents(index)
+        inputs, targets, _ = self._batch(index, numbered=False)
         return inputs, targets
 
     def batch_with_documents(self, index: int) -> tuple[Integers, Integers, Integers]:
         """``batch``, and for each input the number of its document in the row, from 0, for keeping them apart."""
+        return self._batch(index, numbered=True)
+
+    def _batch(self, index: int, *, numbered: bool) -> tuple[Integers, Integers, Integers]:
         shape = (self.batch_size, self.context_length)
         inputs, targets, documents = (np.zeros(shape, np.int64) for _ in range(3))
         first = (index * self.world + self.rank) * self.batch_size
@@ -110,14 +113,20 @@ class Batches:
                 if self._packing:
                     self._packed_row(window, int(epoch), inputs[row], targets[row], documents[row])
                 else:
-                    self._stream_row(window, int(epoch), inputs[row], targets[row], documents[row])
+                    self._stream_row(
+                        window, int(epoch), inputs[row], targets[row], documents[row] if numbered else None
+                    )
         return inputs, targets, documents
 
-    def _stream_row(self, window: int, epoch: int, inputs: Integers, targets: Integers, documents: Integers) -> None:
+    def _stream_row(
+        self, window: int, epoch: int, inputs: Integers, targets: Integers, documents: Integers | None
+    ) -> None:
         total, time = self.shards.num_tokens, self.context_length
         start = (_mixed(self.seed, epoch, 1) + window * time) % total
         tokens = self._ring(start, time + 1)
         inputs[:], targets[:] = tokens[:-1], tokens[1:]
+        if documents is None:
+            return
         places = np.arange(start, start + time)
         numbers = np.searchsorted(self.shards.document_starts, places % total, side="right")
         numbers += np.where(places >= total, self.shards.num_documents, 0)
