@@ -152,9 +152,9 @@ def taps() -> str:
         "",
         'recorder = Recorder(["layer.*.attention.weights", "logits"])',
         "model(ids, tap=recorder)",
-        'print(recorder["layer.1.attention.weights"].shape)   # (batch, heads, queries, keys)',
+        'print(recorder["layer.1.attention.weights"].shape)  # (batch, heads, queries, keys)',
         "",
-        'without = model(ids, tap=Editor({"layer.0.attention.output": torch.zeros_like}))   # the first attention, ablated',
+        'without = model(ids, tap=Editor({"layer.0.attention.output": torch.zeros_like}))  # the first attention, ablated',
         "```",
     ]
     for title, config in models.items():
