@@ -213,7 +213,7 @@ def top_candidates(logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
     The highest values lie in the groups with the highest maxima: so only those groups are ranked. Finding
     the maxima is one pass that the processor vectorises, which topk over everything is not (measured at a
-    vocabulary of 50,257 on one core: 0.24 ms against 0.7 ms, and 0.45 ms for argmax).
+    vocabulary of 50,257 on one core: 0.10 ms against 0.22).
 
     Args:
         logits: shape (rows, vocab_size).
