@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from limner.core.attention import Attention, View
 from limner.core.cache import ContiguousCache, KeysValues, RingCache
 from limner.core.config import Activation, BlockConfig, FeedForwardConfig
-from limner.core.embeddings import make_norm
+from limner.core.embeddings import drop, make_norm
 from limner.core.tap import NO_TAP, Tap
 
 
@@ -111,8 +111,7 @@ class Block(nn.Module):
         return before
 
     def _add(self, x: Tensor, out: Tensor, norm: nn.Module | None, norm_after: nn.Module | None) -> Tensor:
-        if self.config.dropout:
-            out = F.dropout(out, self.config.dropout, self.training)
+        out = drop(out, self.config.dropout, self.training)
         if norm_after is not None:
             out = norm_after(out)
         if self.config.residual_scale != 1.0:

@@ -118,7 +118,7 @@ class Stack(nn.Module):
             grows = isinstance(attention.positions.scaling, DynamicScaling)
             frequencies, magnitude = self._turn(kind, start + time) if grows else self.turns[kind]
             turn = rotation(positions, frequencies, magnitude)
-        return View(turn, allowed, causal, start)
+        return View(turn, allowed, causal, start, ordered=self.config.causal and cache is None)
 
     def _turn(self, kind: int, length: int) -> tuple[Tensor, float]:
         attention = self.config.blocks[kind].attention

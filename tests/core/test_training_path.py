@@ -1,0 +1,87 @@
+"""What only training uses: attention in blocks for bfloat16, and dropout with cheap random bits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from limner.core.attention import View, mix
+from limner.core.config import AttentionConfig
+from limner.core.embeddings import drop
+
+
+def reference(q, k, v, *, mask=None, causal=False):
+    """Torch's own attention in float32."""
+    return F.scaled_dot_product_attention(
+        q.float(), k.float(), v.float(), attn_mask=mask, is_causal=causal, enable_gqa=q.shape[1] != k.shape[1]
+    )
+
+
+@pytest.mark.parametrize("kind", ["causal", "bidirectional", "documents", "padding"])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@pytest.mark.parametrize("time", [1, 100, 300])
+def test_attention_in_blocks_is_attention(kind: str, kv_heads: int, time: int) -> None:
+    torch.manual_seed(0)
+    q = torch.randn(2, time, 4, 16).bfloat16().transpose(1, 2).requires_grad_()
+    k, v = (torch.randn(2, time, kv_heads, 16).bfloat16().transpose(1, 2).requires_grad_() for _ in range(2))
+    earlier = torch.ones(time, time, dtype=torch.bool).tril()[None, None]
+    mask, causal, ordered = None, kind == "causal", kind in ("causal", "documents")
+    if kind == "documents":
+        documents = (torch.arange(time) // 77).expand(2, time)
+        mask = (documents[:, None, :, None] == documents[:, None, None, :]) & earlier
+    if kind == "padding":
+        real = torch.arange(time) < torch.tensor([[time], [time // 2 + 1]])
+        mask = real[:, None, None, :] | torch.eye(time, dtype=torch.bool)
+    view = View(mask=mask, causal=causal, ordered=ordered)
+    out = mix(q, k, v, view, AttentionConfig(4, kv_heads, 16), training=True)
+    assert "BlockAttention" in type(out.grad_fn).__name__
+    expected = reference(q, k, v, mask=mask, causal=causal)
+    away = torch.randn_like(expected)
+    assert (out - expected).abs().max() < 0.04
+    for ours, theirs in zip(
+        torch.autograd.grad(out, (q, k, v), away.bfloat16()),
+        torch.autograd.grad(expected, (q, k, v), away),
+        strict=True,
+    ):
+        assert (ours - theirs).norm() <= 0.01 * theirs.norm() + 1e-3
+
+
+def test_a_later_token_changes_nothing_before_it() -> None:
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(1, 2, 200, 8).bfloat16().requires_grad_() for _ in range(3))
+    view, config = View(causal=True, ordered=True), AttentionConfig(2, 2, 8)
+    before = mix(q, k, v, view, config, training=True)
+    with torch.no_grad():
+        k[:, :, 150:] += 3.0
+        v[:, :, 150:] += 3.0
+    after = mix(q, k, v, view, config, training=True)
+    assert torch.equal(before[:, :, :150], after[:, :, :150])
+    assert not torch.equal(before[:, :, 150:], after[:, :, 150:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_dropout_drops_its_share_and_keeps_the_expectation(dtype: torch.dtype, share: float) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(333, 331, dtype=dtype, requires_grad=True)
+    out = drop(x, share, training=True)
+    zero = (out == 0).float().mean()
+    assert abs(float(zero) - share) < 0.005
+    assert abs(float(out.detach().float().mean()) - 1.0) < 0.01
+    out.float().sum().backward()
+    assert x.grad is not None and torch.equal(x.grad, out)
+    for shift in range(1, 5):  # the four values that share 64 bits are independent
+        both = ((out[:, shift:] == 0) & (out[:, :-shift] == 0)).float().mean()
+        assert abs(float(both) - share**2) < 0.005
+
+
+def test_dropout_repeats_with_its_seed_and_is_off_in_evaluation() -> None:
+    x = torch.randn(7, 5)
+    torch.manual_seed(1)
+    first = drop(x, 0.3, training=True)
+    torch.manual_seed(1)
+    assert torch.equal(first, drop(x, 0.3, training=True))
+    assert not torch.equal(first, drop(x, 0.3, training=True))
+    assert drop(x, 0.3, training=False) is x
+    assert drop(x, 0.0, training=True) is x
