@@ -9,6 +9,7 @@ at any moment leaves whole checkpoints and perhaps an unfinished folder, which t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -72,7 +73,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], note: Mapping[st
         write_synced(unfinished / NOTE, text)
         sync(unfinished)
         if path.exists():
-            shutil.rmtree(path)
+            remove_checkpoint(path)
         unfinished.rename(path)
         sync(path.parent)
     except (OSError, SafetensorError) as problem:
@@ -81,6 +82,14 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], note: Mapping[st
             f"the checkpoint {path} cannot be written: {reason(problem)}, but a run must be able to save. Make room or "
             "choose another folder, then resume; earlier checkpoints are whole."
         ) from problem
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint folder: first its name, so that half of one is never taken for a whole one."""
+    gone = path.with_name(f"{_UNFINISHED}gone-{path.name}-{os.getpid()}")
+    with contextlib.suppress(OSError):
+        path.rename(gone)
+        shutil.rmtree(gone)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -157,7 +166,7 @@ class CheckpointFolder:
         """Remove all but the last ``keep`` and the best; whether anything was removed."""
         gone = [step for step in self.steps()[:-keep] if step != best]
         for step in gone:
-            shutil.rmtree(self.folder(step), ignore_errors=True)
+            remove_checkpoint(self.folder(step))
         return bool(gone)
 
     def clean(self) -> None:

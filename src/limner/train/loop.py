@@ -14,7 +14,8 @@ import random
 import signal
 import threading
 import time
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
@@ -322,11 +323,25 @@ class Training(Generic[Batch]):
         seconds = time.perf_counter() - start
         return StepReport(number + 1, total, factor, norm, 0.0, 0.0, seconds, None)
 
-    def autocast(self) -> AbstractContextManager[object]:
+    def warm_up(self) -> None:
+        """Compile, before the clock starts: gradients of one batch, thrown away."""
+        self.say("Compiling the step; this takes up to a minute or two.")
+        seed_everything(self.settings.seed, self.clock.step)
+        with self.autocast():
+            loss = self.step(self.batches(self.clock.step * self.settings.accumulate))
+        loss.backward()  # type: ignore[no-untyped-call]
+        for parameter in self.masters.living.values():
+            parameter.grad = None
+
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
         """The context of a forward pass."""
-        if self.settings.precision == "autocast":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        if self.settings.precision != "autocast":
+            yield
+            return
+        with warnings.catch_warnings(), torch.autocast(self.device.type, dtype=torch.bfloat16):
+            warnings.filterwarnings("ignore", message="Mismatch dtype between input and weight")  # norms stay float32
+            yield
 
     @torch.no_grad()
     def update_average(self, number: int) -> None:
@@ -427,6 +442,8 @@ class Training(Generic[Batch]):
 
     def _run(self, stop: threading.Event) -> Literal["finished", "interrupted"]:
         settings, clock = self.settings, self.clock
+        if settings.compile == "on" and not clock.done:
+            self.warm_up()
         mark, logged = time.perf_counter(), 0.0
         recent: list[float] = []
         while not clock.done and not stop.is_set():

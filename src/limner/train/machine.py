@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # names of glibc's malloc.h
 
+
 def physical_cores() -> int:
     """Processor cores that this process may use: its CPU set, hyper-threads counted once, cgroup limit kept."""
     if not hasattr(os, "sched_getaffinity"):

@@ -107,6 +107,9 @@ class TextPlan:
             elif name in of_text:
                 plan = replace(plan, text=changed(plan.text, {name: value}))
             elif name.startswith("model."):
+                known = [*of_shape, "decoder", "embedding", "head"]
+                if (part := name.split(".")[1]) not in known:
+                    raise ConfigError(f"--set {name} is given, but the model has no {part}. {suggest(part, known)}")
                 plan = replace(plan, model={**plan.model, name.removeprefix("model."): value})
             else:
                 known = [*of_train, *of_text, *(f"model.{n}" for n in of_shape)]
@@ -313,31 +316,31 @@ def _parent(plain: Any, way: Sequence[str]) -> Any:
 def measure(
     model: Transformer, shards: Shards, begin_id: int | None, *, stride: int | None = None, batch_size: int = 16
 ) -> dict[str, float]:
-    """How well a model predicts a text, every token once.
+    """How well a model predicts texts, each by itself and every token of it once.
 
     Args:
         model: in evaluation mode.
-        shards: the text.
-        begin_id: the token between documents; its prediction counts in ``loss``, not in ``bits_per_byte``.
-        stride: see ``Shards.windows``; None: windows follow one another without overlap.
+        shards: the texts.
+        begin_id: the token before each of them, which is given and not predicted.
+        stride: tokens scored in each window after the first; None: windows follow one another without overlap.
         batch_size: windows at a time.
     Returns:
         ``loss`` in nats per token, ``bits_per_byte`` over the UTF-8 text.
     """
     device = next(model.parameters()).device
     context = model.config.context_length
-    total = of_text = 0.0
-    count = 0
-    for inputs, targets, counts in shards.windows(context, stride or context, batch_size=batch_size):
+    nats, count = 0.0, 0
+    for inputs, targets, counts in shards.windows(
+        context, stride or context, batch_size=batch_size, documents_apart=begin_id is not None
+    ):
         wanted = torch.from_numpy(targets).to(device)
         losses = next_token_loss(model(torch.from_numpy(inputs).to(device)), wanted, reduction="none")
         counted = torch.from_numpy(counts).to(device)
-        total += float(losses[counted].double().sum())
         if begin_id is not None:
             counted = counted & (wanted != begin_id)
-        of_text += float(losses[counted].double().sum())
-        count += int(counts.sum())
-    return {"loss": total / count, "bits_per_byte": of_text / math.log(2) / max(1, shards.num_bytes)}
+        nats += float(losses[counted].double().sum())
+        count += int(counted.sum())
+    return {"loss": nats / max(count, 1), "bits_per_byte": nats / math.log(2) / max(shards.num_bytes, 1)}
 
 
 @torch.no_grad()
@@ -381,19 +384,17 @@ class TextRun:
         decoder = config.stack
         length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
         epochs = "" if self.choice.epochs is None else f", about {self.choice.epochs:.1f} times through the data"
-        return "\n".join(
-            (
-                f"data: {corpus.report.summary()}",
-                f"      {corpus.train.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held back; "
-                f"{corpus.tokenizer.kind}, {corpus.tokenizer.vocab_size:,} tokens"
-                + (" (prepared before)" if corpus.reused else ""),
-                f"model: {self.choice.parameters / 1e6:.1f}M parameters, {decoder.num_layers} layers of {config.dim}, "
-                f"context {config.context_length}, dropout {config.embedding.dropout:g}",
-                f"training: {length}{epochs}; {settings.batch_size * settings.accumulate} × {config.context_length} tokens a step; "
-                f"{settings.optimizer}, {settings.precision}, {'compiled, ' if settings.compile == 'on' else ''}"
-                f"{settings.threads} thread{'s' * (settings.threads != 1)}",
-            )
-        )
+        compiled = "compiled, " if settings.compile == "on" else ""
+        lines = [
+            f"data: {corpus.report.summary()}",
+            f"      {corpus.train.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held back",
+            f"      {corpus.tokenizer.kind}, {corpus.tokenizer.vocab_size:,} tokens{' (prepared before)' * corpus.reused}",
+            f"model: {self.choice.parameters / 1e6:.1f}M parameters, {decoder.num_layers} layers of {config.dim}",
+            f"      context {config.context_length}, dropout {config.embedding.dropout:g}",
+            f"training: {length}{epochs}; {settings.batch_size * settings.accumulate} × {config.context_length} tokens a step",
+            f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
+        ]
+        return "\n".join(lines)
 
     def train(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run the loop to its end, or until it is interrupted; then judge the best model on all held-back text.
