@@ -95,7 +95,8 @@ def shape(parameters: int, vocab_size: int, context_length: int = 256, dropout: 
         one = _of_width(dim, 1, context_length, dropout)
         smallest = smallest or one.parameters(vocab_size)
         ideal = max(2.0, dim / 48)
-        for num_layers in range(1, 97):
+        fitting = round((parameters - one.parameters(vocab_size)) / one.layer_parameters) + 1
+        for num_layers in {max(1, min(fitting + change, 128)) for change in (-1, 0, 1)}:
             candidate = _of_width(dim, num_layers, context_length, dropout)
             miss = abs(math.log(candidate.parameters(vocab_size) / parameters))
             cost = 4.0 * miss + abs(math.log(num_layers / ideal))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 
@@ -14,7 +15,11 @@ from limner.train import machine
 from limner.train.loop import Evaluation, Outcome, StepReport, Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from rich.console import Console, RenderableType
+    from rich.progress import TaskID
 
     from limner.train.run import RunFolder
     from limner.train.settings import TrainSettings
@@ -108,23 +113,174 @@ class Lines(Watcher):
         self.line(f"{outcome.reason} after {outcome.step:,} steps, {duration(outcome.elapsed)}")
 
 
+class Live(Watcher):
+    """A panel on a terminal that changes as the run goes on."""
+
+    def __init__(self, speed: Speed, console: Console) -> None:
+        self.speed, self.console = speed, console
+        self.loss = math.nan
+        self.curve: list[float] = []
+        self.report: StepReport | None = None
+        self.metrics: dict[str, float] = {}
+        self.probes: dict[str, tuple[float, float]] = {}
+        self.sample = ""
+        self.saved_step: int | None = None
+        self.screen: Any = None
+
+    def started(self, *, step: int, settings: TrainSettings) -> None:
+        from rich.live import Live as Screen
+
+        self.screen = Screen(console=self.console, refresh_per_second=4, get_renderable=self.render, transient=False)
+        self.screen.start()
+
+    def stepped(self, report: StepReport) -> None:
+        self.speed.add(report)
+        self.report = report
+        self.loss = report.loss if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * report.loss
+        if len(self.curve) < 60 * report.progress:
+            self.curve.append(self.loss)
+
+    def evaluated(self, step: int, evaluation: Evaluation) -> None:
+        self.metrics, self.probes = evaluation.metrics, evaluation.probes
+        if evaluation.samples:
+            self.sample = evaluation.samples[len(self.curve) % len(evaluation.samples)]
+
+    def saved(self, step: int) -> None:
+        self.saved_step = step
+
+    def said(self, text: str) -> None:
+        self.console.print(text, style="yellow", markup=False)
+
+    def ended(self, outcome: Outcome) -> None:
+        if self.screen is not None:
+            self.screen.stop()
+            self.screen = None
+
+    def render(self) -> RenderableType:
+        """The panel as it is now."""
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        report = self.report
+        if report is None:
+            return Panel("starting …", title="limner train")
+        numbers = Table.grid(padding=(0, 3))
+        share, left = self.speed.share_of_peak, report.seconds_left
+        cells = [
+            ("loss", f"{self.loss:.4f}"),
+            *((f"validation {name}".replace("_", " "), f"{value:.4f}") for name, value in self.metrics.items()),
+            ("tokens/s", f"{self.speed.tokens_per_second:,.0f}"),
+            *([] if share is None else [("share of peak", f"{share:.0%}")]),
+            ("time left", "?" if left is None else duration(left)),
+        ]
+        numbers.add_row(*(Text(name, "dim") for name, _ in cells))
+        numbers.add_row(*(Text(value, "bold") for _, value in cells))
+        parts: list[RenderableType] = [
+            ProgressBar(total=1.0, completed=report.progress),
+            numbers,
+            Text(sparkline(self.curve), "cyan"),
+        ]
+        if self.probes:
+            probes = Table.grid(padding=(0, 2))
+            for name, (right, wrong) in list(self.probes.items())[:6]:
+                probes.add_row(Text(name, "dim"), Text(f"{right:.0%}", "green"), Text(f"{wrong:.0%}", "red"))
+            parts.append(probes)
+        if self.sample:
+            parts.append(Text(" ".join(self.sample.split())[:600], "italic"))
+        saved = "" if self.saved_step is None else f"saved at step {self.saved_step:,} · "
+        parts.append(Text(f"{saved}Ctrl-C saves and stops", "dim"))
+        return Panel(Group(*parts), title=f"step {report.step:,}", title_align="left")
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """``▇▅▃▂▁``: the values from their lowest to their highest."""
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    marks = "▁▂▃▄▅▆▇█"
+    return "".join(marks[round((value - low) / max(high - low, 1e-12) * (len(marks) - 1))] for value in values)
+
+
+class TensorBoard(Watcher):
+    """The run's curves for TensorBoard, in its folder.
+
+    Args:
+        folder: where the files go.
+        speed: counts tokens; another watcher keeps it up to date.
+    Raises:
+        ImportError: tensorboard is not installed.
+    """
+
+    def __init__(self, folder: Path, speed: Speed) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.open = partial(SummaryWriter, str(folder))
+        self.speed = speed
+        self.written = -math.inf
+        self.writer: Any = None
+
+    def started(self, *, step: int, settings: TrainSettings) -> None:
+        self.writer = self.open(purge_step=step + 1)
+
+    def stepped(self, report: StepReport) -> None:
+        if report.elapsed - self.written < 0.5:  # a curve needs no more, and a quick step should not wait for it
+            return
+        self.written = report.elapsed
+        self.writer.add_scalar("loss/train", report.loss, report.step)
+        self.writer.add_scalar("step/rate", report.rate, report.step)
+        self.writer.add_scalar("step/gradient_norm", report.gradient_norm, report.step)
+        self.writer.add_scalar("step/tokens_per_second", self.speed.tokens_per_second, report.step)
+
+    def evaluated(self, step: int, evaluation: Evaluation) -> None:
+        for name, value in evaluation.metrics.items():
+            self.writer.add_scalar(f"{name}/validation", value, step)
+        for name, (right, wrong) in evaluation.probes.items():
+            self.writer.add_scalars(f"probes/{name}", {"right": right, "wrong": wrong}, step)
+        for number, text in enumerate(evaluation.samples):
+            self.writer.add_text(f"sample/{number}", text, step)
+
+    def ended(self, outcome: Outcome) -> None:
+        if self.writer is not None:
+            self.writer.close()
+
+
 # ── which display ──────────────────────────────────────────────────────────────────────────────────────
 
 
 def watchers_for(choice: Choice, folder: RunFolder) -> list[Watcher]:
     """A display that suits where standard error goes, and TensorBoard's curves where it is installed."""
+    from rich.console import Console
+
     settings = choice.settings
     device = torch.device(settings.device)
     dtype = torch.float32 if settings.precision == "float32" else torch.bfloat16
     machine.prepare(settings)
     peak = machine.matmul_peak(device, dtype)
-    speed = Speed(
-        settings.batch_size * settings.accumulate * choice.config.context_length, choice.flops_per_token, peak
-    )
-    return [Lines(speed)]
+    tokens = settings.batch_size * settings.accumulate * choice.config.context_length
+    speed = Speed(tokens, choice.flops_per_token, peak)
+    console = Console(stderr=True)
+    watchers: list[Watcher] = [Live(speed, console) if console.is_terminal else Lines(speed)]
+    with suppress(ImportError):
+        watchers.append(TensorBoard(folder.path / "tensorboard", speed))
+    return watchers
 
 
 @contextmanager
 def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Shows how far reading and tokenizing are: a bar on a terminal, else nothing."""
-    yield lambda what, done, total: None
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield show

@@ -9,6 +9,7 @@ are a function of that number as well. So a resumed run, and one that was evalua
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import random
 import signal
@@ -410,7 +411,7 @@ class Training(Generic[Batch]):
         recent = self.history[-count - 1 :]
         if self.warned or len(recent) <= count:
             return
-        rising = all(later[1] > earlier[1] for earlier, later in zip(recent, recent[1:], strict=False))
+        rising = all(later[1] > earlier[1] for earlier, later in itertools.pairwise(recent))
         if rising and recent[-1][0] < recent[0][0]:
             self.warned = True
             self.say(

@@ -45,7 +45,7 @@ def _cgroup_cores() -> int | None:
 def bfloat16_helps(device: torch.device) -> bool:
     """Whether products of bfloat16 matrices are faster than float32 here, by what the processor says it has."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))

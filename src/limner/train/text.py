@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from limner.core.cache import Cache
 from limner.core.config import ModelConfig
 from limner.core.errors import ConfigError, TrainingError, suggest
 from limner.core.output import next_token_loss
 from limner.core.transformer import Transformer
 from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
+from limner.text.generator import TextGenerator
 from limner.text.presets import Shape, read_size, shape
 from limner.tokens import Tokenizer
 from limner.train import machine
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 DEFAULT_MINUTES = 10.0
 EFFICIENCY = 0.3  # share of a large product's speed that a training step of a small model reaches
+TOKENS_SEEN = 1.5  # a parameter: what the bundled stories' model could be given in its hour on two cores
+PARAMETERS_A_TOKEN = 4
 KINDS = ("byte-bpe", "wordpiece", "unigram", "characters", "bytes")
 
 
@@ -244,8 +246,8 @@ def choose(plan: TextPlan, corpus: Corpus) -> Choice:
 def choose_parameters(unique: int, settings: TrainSettings, speed: float, vocab_size: int, context: int) -> int:
     """The size that ``auto`` stands for: as large as the time can train and the data can fill.
 
-    A model should see at least four tokens for each parameter, counting repeats, and repeats help for a few
-    dozen epochs (Muennighoff et al. 2023, arXiv:2305.16264), so it gets at most four parameters a token.
+    A model should see at least TOKENS_SEEN tokens for each parameter, counting repeats, and repeats help for a
+    few dozen epochs (Muennighoff et al. 2023, arXiv:2305.16264), so it has at most PARAMETERS_A_TOKEN for each.
     """
     best = 0
     for exponent in range(4 * 5, 4 * 10):
@@ -259,7 +261,7 @@ def choose_parameters(unique: int, settings: TrainSettings, speed: float, vocab_
             tokens = float(settings.steps * settings.batch_size * settings.accumulate * context)
         else:
             tokens = (settings.minutes or 0.0) * 60 * speed / candidate.flops_per_token(vocab_size)
-        if best and (tokens < 4 * parameters or parameters > 4 * unique):
+        if best and (tokens < TOKENS_SEEN * parameters or parameters > PARAMETERS_A_TOKEN * unique):
             break
         best = wanted
     if not best:
@@ -343,26 +345,11 @@ def measure(
     return {"loss": nats / max(count, 1), "bits_per_byte": nats / math.log(2) / max(shards.num_bytes, 1)}
 
 
-@torch.no_grad()
 def sample(model: Transformer, tokenizer: Tokenizer, prompt: str, *, tokens: int, temperature: float, seed: int) -> str:
     """Continue a prompt, to show how the model is doing; ends at the end of a document."""
-    device, limit = next(model.parameters()).device, model.config.context_length
-    begin = tokenizer.begin_id
-    ids = ([] if begin is None else [begin]) + tokenizer.encode(prompt)
-    ids = ids[-limit:] or [0]
-    made: list[int] = []
-    generator = torch.Generator().manual_seed(seed)
-    dtype = next(model.parameters()).dtype
-    cache = Cache.empty(model.config, 1, limit, device=device, dtype=dtype)
-    new = torch.tensor([ids], device=device)
-    while len(made) < min(tokens, limit - len(ids)):
-        logits = model(new, cache=cache)[0, -1].float().cpu()
-        token = int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
-        if token == begin:
-            break
-        made.append(token)
-        new = torch.tensor([[token]], device=device)
-    return prompt + tokenizer.decode(made)
+    writer = TextGenerator(model, tokenizer)
+    written = writer.generate(prompt, max_tokens=tokens, temperature=temperature, seed=seed, window="slide", record=False)
+    return prompt + written.text
 
 
 # ── the run ────────────────────────────────────────────────────────────────────────────────────────────

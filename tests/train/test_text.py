@@ -1,0 +1,345 @@
+"""Training text models, small ones: from files to a model folder, from Python and from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from limner.cli.app import app
+from limner.core.errors import ConfigError, DataError, LimnerError, TrainingError
+from limner.core.transformer import Transformer
+from limner.data import Shards
+from limner.recipes import RECIPES, recipe
+from limner.text.presets import shape
+from limner.tokens import Tokenizer, train_tokenizer
+from limner.train.probes import Probe, ask, read_probes
+from limner.train.run import RunFolder, read_events
+from limner.train.settings import TrainSettings
+from limner.train.text import TextPlan, choose_parameters, go_on, measure, start
+from limner.weights.folder import load_model
+
+SMALL = (
+    "model.dim=32", "model.num_layers=2", "model.num_heads=2", "model.num_kv_heads=1", "model.head_dim=16",
+    "model.hidden_dim=64", "context_length=32", "batch_size=4", "threads=1", "precision=float32", "compile=off",
+    "vocab_size=300", "sample_tokens=8",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hundred little stories in one file."""
+    chance = random.Random(0)
+    path = tmp_path_factory.mktemp("corpus") / "stories.jsonl"
+    nouns, verbs = ("cat", "dog", "bird", "fish", "girl", "boy"), ("saw", "liked", "found", "lost", "chased")
+    with path.open("w") as file:
+        for _ in range(100):
+            text = " ".join(
+                f"The {chance.choice(nouns)} {chance.choice(verbs)} a {chance.choice(nouns)}." for _ in range(8)
+            )
+            file.write(json.dumps({"text": text}) + "\n")
+    return path
+
+
+def plan(corpus: Path, *assignments: str, **values: Any) -> TextPlan:
+    return TextPlan(data=(corpus,), **values).override([*SMALL, *assignments])
+
+
+# ── the whole way ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_learns_and_leaves_a_model(corpus: Path, tmp_path: Path) -> None:
+    probe = Probe("The cat saw", " a", " the")
+    run = start(
+        plan(corpus, "steps=60", "evaluations=3", "dtype=bfloat16", probes=(probe,), prompts=("The cat",)),
+        tmp_path / "run",
+    )
+    assert "100 documents" in run.summary()
+    assert "60 steps" in run.summary()
+    outcome = run.train()
+    events = read_events(tmp_path / "run")
+    evaluations = [event for event in events if event["event"] == "evaluation"]
+    assert [event["step"] for event in evaluations] == [20, 40, 60]
+    assert evaluations[-1]["loss"] < 0.8 * math.log(300)
+    assert evaluations[-1]["loss"] < evaluations[0]["loss"]
+    assert evaluations[-1]["samples"][0].startswith("The cat")
+    right, wrong = evaluations[-1]["probes"][probe.name]
+    assert 0 < wrong < right < 1
+    model, config, card = load_model(tmp_path / "run" / "model")
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert config.dim == 32
+    assert card["validation"]["bits_per_byte"] == pytest.approx(outcome.best["bits_per_byte"])
+    assert card["training"]["steps"] == outcome.best_step
+    assert Tokenizer.load(tmp_path / "run" / "model").vocab_size == config.vocab_size
+
+
+def test_a_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
+    from tests.train.test_loop import StopAfter
+    from tests.train.toy import weights
+
+    settings = ("steps=12", "model.dropout=0.1", "evaluations=2")
+    start(plan(corpus, *settings), tmp_path / "whole").train()
+    assert start(plan(corpus, *settings), tmp_path / "parts").train((StopAfter(5),)).reason == "interrupted"
+    assert go_on(tmp_path / "parts").train().reason == "finished"
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_finished_run_can_be_made_longer(corpus: Path, tmp_path: Path) -> None:
+    start(plan(corpus, "steps=4"), tmp_path / "run").train()
+    assert go_on(tmp_path / "run", assignments=["steps=6"]).train().step == 6
+    stored = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert stored["train"]["steps"] == 6
+
+
+def test_changed_data_are_noticed(corpus: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.jsonl"
+    copy.write_bytes(corpus.read_bytes())
+    start(plan(copy, "steps=2"), tmp_path / "run").train()
+    copy.write_text("".join(corpus.read_text().splitlines(keepends=True)[:60]))
+    with pytest.raises(TrainingError, match="training_tokens"):
+        go_on(tmp_path / "run")
+
+
+def test_recomputed_activations_and_documents_apart_train_too(corpus: Path, tmp_path: Path) -> None:
+    made = plan(
+        corpus, "steps=2", "checkpoint_activations=yes", "documents_apart=yes", "align=document", "optimizer=adamw"
+    )
+    assert start(made, tmp_path / "run").train().reason == "finished"
+
+
+# ── measuring ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_untrained_model_needs_the_logarithm_of_the_vocabulary() -> None:
+    tokenizer = train_tokenizer("bytes", [])
+    texts = ["Hello, wörld!", "More of it."]
+    shards = Shards.from_texts(texts, tokenizer)
+    model = Transformer(shape(60_000, tokenizer.vocab_size, 8).config(tokenizer.vocab_size)).eval()
+    torch.nn.init.zeros_(model.embedding.token.weight)
+    found = measure(model, shards, tokenizer.begin_id)
+    assert found["loss"] == pytest.approx(math.log(tokenizer.vocab_size))
+    assert found["bits_per_byte"] == pytest.approx(math.log2(tokenizer.vocab_size))  # a token is a byte
+
+
+def test_overlapping_windows_score_the_same_tokens() -> None:
+    tokenizer = train_tokenizer("bytes", [])
+    shards = Shards.from_texts(["a long text that needs several windows"], tokenizer)
+    model = Transformer(shape(60_000, tokenizer.vocab_size, 8).config(tokenizer.vocab_size)).eval()
+    torch.nn.init.zeros_(model.embedding.token.weight)
+    for stride in (1, 3, 8, None):
+        assert measure(model, shards, tokenizer.begin_id, stride=stride)["loss"] == pytest.approx(
+            math.log(tokenizer.vocab_size)
+        )
+
+
+# ── probes ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_probe_multiplies_the_chances_of_its_tokens() -> None:
+    tokenizer = train_tokenizer("bytes", [])
+    model = Transformer(shape(60_000, tokenizer.vocab_size, 16).config(tokenizer.vocab_size)).eval()
+    probe = Probe("The sky is", " b", "x")
+    pair = ask([probe], model, tokenizer)[probe.name]
+    ids = [tokenizer.begin_id, *tokenizer.encode("The sky is b")]
+    logs = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1).detach()
+    expected = sum(float(logs[place - 1, ids[place]]) for place in (len(ids) - 2, len(ids) - 1))
+    assert pair[0] == pytest.approx(math.exp(expected), rel=1e-4)
+
+
+def test_probes_too_long_for_the_window_are_left_out() -> None:
+    tokenizer = train_tokenizer("bytes", [])
+    model = Transformer(shape(60_000, tokenizer.vocab_size, 4).config(tokenizer.vocab_size)).eval()
+    assert ask([Probe("The sky is", " blue", " green")], model, tokenizer) == {}
+
+
+def test_probes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "probes.jsonl"
+    path.write_text('{"prompt": "The sky is", "right": " blue", "wrong": " green"}\n\n')
+    assert read_probes(path) == (Probe("The sky is", " blue", " green"),)
+
+
+@pytest.mark.parametrize("line", ['{"prompt": "x"}', "no json", '["a"]', '{"prompt": "x", "right": 3, "wrong": "y"}'])
+def test_a_line_that_is_no_probe_is_shown(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "probes.jsonl"
+    path.write_text('{"prompt": "x", "right": "y", "wrong": "z"}\n' + line)
+    with pytest.raises(DataError, match="line 2") as caught:
+        read_probes(path)
+    assert repr(line) in str(caught.value)
+    with pytest.raises(DataError, match=r"gone\.jsonl"):
+        read_probes(tmp_path / "gone.jsonl")
+
+
+# ── choosing ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_more_time_and_more_data_make_a_larger_model() -> None:
+    def size(unique: float, minutes: float, speed: float = 2e11) -> int:
+        return choose_parameters(int(unique), TrainSettings(minutes=minutes), speed, 4096, 256)
+
+    assert size(3e6, 1) < size(3e6, 60)
+    assert size(1e5, 600) < size(3e6, 600)
+    assert size(3e6, 60, 1e11) <= size(3e6, 60, 1e12)
+    assert 3e6 < size(3e6, 60) < 2e7
+    assert size(1, 0.001) > 0
+
+
+def test_auto_fits_a_small_corpus(corpus: Path, tmp_path: Path) -> None:
+    run = start(TextPlan(data=(corpus,)).override(["steps=100", "threads=1"]), tmp_path / "run")
+    assert run.choice.parameters < 500_000
+    assert run.choice.settings.batch_size * run.choice.config.context_length <= run.corpus.train.num_tokens
+    assert run.choice.settings.precision in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("assignment", "word"),
+    [
+        ("model.decoder.blocks.0.attention.softcapp=30", "softcap"),
+        ("model.decoder.blocks.3.dropout=0.1", "3"),
+        ("model.decoder.final_norm.eps=small", "small"),
+        ("model.num_heads=3", "num_kv_heads"),
+        ("tokenizer=byte-bp", "byte-bpe"),
+        ("size=huge", "huge"),
+    ],
+)
+def test_what_cannot_be_made_is_said(corpus: Path, tmp_path: Path, assignment: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        start(plan(corpus, "model.num_kv_heads=2", "steps=1", assignment), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_anything_in_the_model_can_be_set(corpus: Path, tmp_path: Path) -> None:
+    deep = ("model.decoder.blocks.0.attention.softcap=30", "model.decoder.blocks.0.placement=sandwich", "model.tied=no")
+    config = start(plan(corpus, "steps=1", *deep), tmp_path / "run").choice.config
+    assert config.stack.block(0).attention.softcap == 30.0
+    assert config.stack.block(0).placement == "sandwich"
+    assert config.head is not None
+    assert not config.head.tied
+
+
+# ── recipes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipes_are_complete(name: str) -> None:
+    found = recipe(name)
+    assert all(path.exists() for path in (*found.data, *found.train_only))
+    assert found.card["recipe"] == name
+    assert found.prompts
+    assert found.probes
+    TrainSettings.from_dict(dict(found.train))
+
+
+def test_an_unknown_recipe_suggests_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"'stories'.*'story'"):
+        recipe("stories")
+
+
+# ── the command ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def limner(*words: object) -> Any:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def settings(*assignments: str) -> list[str]:
+    return [part for assignment in (*SMALL, *assignments) for part in ("--set", assignment)]
+
+
+def test_the_command_trains_and_says_how_to_write(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = limner(
+        "train", "text", "--data", corpus, "--steps", 6, "--out", run, "--seed", 3, "--json", *settings("evaluations=2")
+    )
+    assert done.exit_code == 0, done.output
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["steps"] == 6
+    assert result["reason"] == "finished"
+    assert result["bits_per_byte"] > 0
+    assert f'limner write "Once upon a time" --model {run / "model"}' in done.stderr
+    assert "100 documents" in done.stderr
+    assert list((run / "tensorboard").iterdir())
+    again = limner("train", "text", "--resume", run, "--json")
+    assert json.loads(again.stdout.splitlines()[-1])["steps"] == 6
+    twice = limner("train", "text", "--data", corpus, "--steps", 6, "--out", run)
+    assert twice.exit_code == 2
+    assert "holds a run already" in twice.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "--data is missing"),
+        (["--steps", "3", "--minutes", "2"], "--steps is 3"),
+        (["--recipe", "stori"], "'story'"),
+        (["--set", "learning_rat=3"], "learning_rate"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--resume", "nowhere", "--data", "x"], "--data is given beside --resume"),
+        (["--data", "/nowhere/at/all", "--steps", "1"], "/nowhere/at/all"),
+        (["--size", "large"], "large"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(
+    words: list[str], said: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    has_data = {"--resume", "--data", "--recipe"} & set(words) or not words
+    done = limner("train", "text", *([] if has_data else ["--data", corpus]), *words)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize("content", [b"", b"word", b"\x00\x01\x02\xff" * 100, b"   \n  "])
+def test_data_with_nothing_to_learn_are_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "data.txt"
+    path.write_bytes(content)
+    with pytest.raises(LimnerError, match=r"but") as caught:
+        start(plan(path, "steps=1"), tmp_path / "run")
+    assert isinstance(caught.value, DataError)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(corpus: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "limner",
+        "train",
+        "text",
+        "--data",
+        str(corpus),
+        "--steps",
+        "1000000",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    process = subprocess.Popen(
+        [*words, *settings("checkpoints=0")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"limner train text --resume {tmp_path / 'run'}" in err
+    (saved,) = RunFolder(tmp_path / "run").checkpoints.steps()
+    assert saved >= 1
