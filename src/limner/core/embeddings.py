@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -47,13 +47,26 @@ def drop(x: Tensor, share: float, training: bool) -> Tensor:
     """
     if not training or share == 0.0:
         return x
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type != "cpu":
         return F.dropout(x, share)
+    keep: Tensor = torch.ops.limner.keep(x.detach(), share) if torch.compiler.is_compiling() else _keep(x, share)
+    return x * keep
+
+
+def _keep(x: Tensor, share: float) -> Tensor:
+    """What ``drop`` multiplies by: 0 or the factor that makes up for the zeros, shape and dtype of x."""
     dropped = round(share * 65536)
-    bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    bits = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device).random_(-(2**63), None)
     draw = bits.view(torch.int16)[: x.numel()].view(x.shape)
-    keep = torch.ge(draw, dropped - 32768, out=torch.empty(x.shape, dtype=x.dtype))
-    return x * keep.mul_(65536 / (65536 - dropped))
+    kept = torch.ge(draw, dropped - 32768, out=torch.empty(x.shape, dtype=x.dtype))
+    return kept.mul_(65536 / (65536 - dropped))
+
+
+# A compiled step calls it as it is, once and not again on the way back: a compiler's own generator is slower.
+_library: Any = torch.library.Library("limner", "DEF")  # type: ignore[no-untyped-call]
+_library.define("keep(Tensor x, float share) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,))
+_library.impl("keep", _keep, "CPU")
+_library.impl("keep", lambda x, share: torch.empty(x.shape, dtype=x.dtype, device="meta"), "Meta")
 
 
 class Embedding(nn.Module):
