@@ -13,6 +13,7 @@ from torch import Tensor
 
 from limner.core.cache import Cache
 from limner.core.transformer import Transformer
+from limner.text.fast_decode import FastModel
 
 
 class Decoder:
@@ -40,6 +41,8 @@ class Decoder:
         self.expected_tokens = expected_tokens
         weight = model.embedding.token.weight
         self.cache = Cache.empty(model.config, batch, capacity, device=weight.device, dtype=dtype or weight.dtype)
+        plain = dtype in (None, weight.dtype)
+        self._fast = FastModel.prepare(model, capacity, expected_tokens=expected_tokens) if plain else None
 
     @property
     def full(self) -> bool:
@@ -64,8 +67,10 @@ class Decoder:
         Args:
             ids: shape (batch,).
         Returns:
-            Logits for what follows, shape (batch, vocab_size), in the model's dtype.
+            Logits for what follows, shape (batch, vocab_size), in the model's dtype or, the fast way, float32.
         """
+        if self._fast is not None:
+            return self._fast.step(ids, self.cache)
         logits: Tensor = self.model(ids[:, None], cache=self.cache)
         return logits[:, -1]
 
@@ -76,6 +81,8 @@ class Decoder:
             layer.keys, layer.values = layer.keys[chosen], layer.values[chosen]
         if self.cache.mask is not None:
             self.cache.mask = self.cache.mask[chosen]
+        if self._fast is not None:
+            self._fast.restart()
 
 
 def pad_left(rows: Sequence[Sequence[int]], device: torch.device | str = "cpu") -> tuple[Tensor, Tensor | None]:
