@@ -107,18 +107,19 @@ class Slow(Watcher):
 
 
 class Tell(Watcher):
-    """Sends the number of each step that was done."""
+    """Sends the number of each step that was done, and is in no hurry."""
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
 
     def stepped(self, report: Any) -> None:
         self.pipe.send(report.step)
+        time.sleep(0.002)
 
 
-def child(pipe: Any, path: Path, steps: int) -> None:
-    """Go on in a folder, saving at each step; the target of a process that is going to be killed."""
-    run(path, resume=True, steps=steps, checkpoints=steps, ema=0.9, watchers=(Tell(pipe),))
+def child(pipe: Any, path: Path, steps: int, checkpoints: int) -> None:
+    """Go on in a folder; the target of a process that may be killed."""
+    run(path, resume=True, steps=steps, checkpoints=checkpoints, ema=0.9, watchers=(Tell(pipe),))
 
 
 if __name__ == "__main__":
