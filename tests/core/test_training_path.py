@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from limner.core.attention import View, mix
-from limner.core.config import AttentionConfig
-from limner.core.embeddings import drop
+from limner.core.config import AttentionConfig, RMSNorm
+from limner.core.embeddings import drop, make_norm
 
 
 def reference(q, k, v, *, mask=None, causal=False):
@@ -85,3 +85,24 @@ def test_dropout_repeats_with_its_seed_and_is_off_in_evaluation() -> None:
     assert not torch.equal(first, drop(x, 0.3, training=True))
     assert drop(x, 0.3, training=False) is x
     assert drop(x, 0.0, training=True) is x
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-9), (torch.float32, 1e-5), (torch.bfloat16, 2e-2)])
+def test_the_norm_that_trains_is_the_norm_that_reads(dtype: torch.dtype, close: float) -> None:
+    torch.manual_seed(0)
+    norm = make_norm(RMSNorm(eps=1e-3), 24).to(dtype)
+    with torch.no_grad():
+        norm.weight.normal_()
+    x = torch.randn(3, 5, 24, dtype=dtype, requires_grad=True)
+    away = torch.randn(3, 5, 24, dtype=dtype)
+    exact, weight = x.detach().double().requires_grad_(), norm.weight.detach().double().requires_grad_()
+    expected = F.rms_norm(exact, (24,), weight, 1e-3)
+    out = norm(x)
+    assert "Normalize" in type(out.grad_fn).__name__
+    ours = (out, *torch.autograd.grad(out, (x, norm.weight), away))
+    theirs = (expected, *torch.autograd.grad(expected, (exact, weight), away.double()))
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.dtype == dtype
+        assert (a.double() - b).norm() <= close * b.norm()
+    with torch.no_grad():
+        assert torch.equal(norm(x), F.rms_norm(x, (24,), norm.weight, 1e-3))
