@@ -41,6 +41,7 @@ DEFAULT_MINUTES = 10.0
 EFFICIENCY = 0.3  # share of a large product's speed that a training step of a small model reaches
 TOKENS_SEEN = 1.5  # a parameter: what the bundled stories' model could be given in its hour on two cores
 PARAMETERS_A_TOKEN = 4
+MUON_BESIDE = 6e-3  # AdamW's rate where Muon has the matrices; docs/log.md: they may go faster than all together
 KINDS = ("byte-bpe", "wordpiece", "unigram", "characters", "bytes")
 
 
@@ -225,9 +226,10 @@ def choose(plan: TextPlan, corpus: Corpus) -> Choice:
     large = chosen.parameters(vocab_size)
     tokens_a_step = 4096 if large < 2e7 else 8192 if large < 1e8 else 32_768
     scale = (256 / chosen.dim) ** 0.5
+    rate = MUON_BESIDE if asked.optimizer == "muon" else TrainSettings.learning_rate
     defaults = {
         "batch_size": max(1, min(tokens_a_step // context, unique // context)),
-        "learning_rate": round(TrainSettings.learning_rate * scale, 6),
+        "learning_rate": round(rate * scale, 6),
         "matrix_rate": round(TrainSettings.matrix_rate * scale, 6),
     }
     asked = changed(TrainSettings(), defaults | given)
@@ -348,7 +350,9 @@ def measure(
 def sample(model: Transformer, tokenizer: Tokenizer, prompt: str, *, tokens: int, temperature: float, seed: int) -> str:
     """Continue a prompt, to show how the model is doing; ends at the end of a document."""
     writer = TextGenerator(model, tokenizer)
-    written = writer.generate(prompt, max_tokens=tokens, temperature=temperature, seed=seed, window="slide", record=False)
+    written = writer.generate(
+        prompt, max_tokens=tokens, temperature=temperature, seed=seed, window="slide", record=False
+    )
     return prompt + written.text
 
 
