@@ -120,9 +120,8 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], *, shard_bytes: i
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     total = sum(tensor.nbytes for tensor in plain.values())
-    note = {"format": "pt"}  # what other loaders look for
     if shard_bytes is None or total <= shard_bytes:
-        save_file(plain, folder / WHOLE, metadata=note)
+        _save(plain, folder / WHOLE)
         return
     shards: list[dict[str, Tensor]] = [{}]
     held = 0
@@ -135,9 +134,14 @@ def write_tensors(folder: Path, tensors: Mapping[str, Tensor], *, shard_bytes: i
     where = {}
     for i, shard in enumerate(shards, 1):
         file = f"model-{i:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, folder / file, metadata=note)
+        _save(shard, folder / file)
         where.update(dict.fromkeys(shard, file))
     write_json(folder / INDEX, {"metadata": {"total_size": total}, "weight_map": where})
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    save_file(tensors, path, metadata={"format": "pt"})  # the note that other loaders look for
+    path.chmod(0o644)  # safetensors gives it to its owner alone; a model is to be read by whoever may read the folder
 
 
 class _Unset(TorchFunctionMode):

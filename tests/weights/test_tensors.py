@@ -1,0 +1,5 @@
+
+
+def test_what_is_written_can_be_read_by_others(tmp_path):
+    write_tensors(tmp_path, {"a": torch.ones(2)})
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o444 == 0o444
