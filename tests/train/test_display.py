@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from limner.train.display import Lines, Live, Speed, TensorBoard, duration, sparkline
+from limner.train.loop import Evaluation, StepReport
+from limner.train.settings import TrainSettings
+from tests.train import toy
+
+EVALUATION = Evaluation(
+    {"loss": 1.25, "bits_per_byte": 0.75}, ("Once upon\na time [there]",), {"The sky is → blue / green": (0.6, 0.1)}
+)
+
+
+def report(step: int = 3, seconds: float = 0.5) -> StepReport:
+    return StepReport(step, 2.5, 1.0, 0.3, 0.25, 10.0, seconds, 3725.0)
+
+
+def test_speed_counts_tokens_and_the_share_of_the_peak() -> None:
+    speed = Speed(tokens_a_step=100, flops_per_token=1e6, peak=1e9)
+    assert speed.tokens_per_second == 0
+    speed.add(report(step=1, seconds=50.0))
+    speed.add(report(step=2))
+    assert speed.tokens_per_second == 200
+    assert speed.share_of_peak == pytest.approx(0.2)
+    assert Speed(100).share_of_peak is None
+
+
+def test_lines_tell_the_same() -> None:
+    out = io.StringIO()
+    lines = Lines(Speed(100), every=0.0, out=out)
+    lines.stepped(report())
+    lines.evaluated(3, EVALUATION)
+    lines.said("A note.")
+    text = out.getvalue()
+    for word in (
+        "loss 2.5000",
+        "200 tokens/s",
+        "1:02:05 left",
+        "bits per byte 0.7500",
+        "Once upon a time [there]",
+        "A note.",
+    ):
+        assert word in text
+
+
+def test_the_panel_shows_all_there_is_to_see() -> None:
+    console = Console(file=io.StringIO(), width=110, force_terminal=True, color_system=None)
+    live = Live(Speed(100, 1e6, 1e9), console)
+    console.print(live.render())
+    live.stepped(report())
+    live.evaluated(3, EVALUATION)
+    live.saved(2)
+    console.print(live.render())
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for word in (
+        "starting",
+        "step 3",
+        "2.5000",
+        "1.2500",
+        "0.7500",
+        "200",
+        "20%",
+        "1:02:05",
+        "60%",
+        "10%",
+        "saved at step 2",
+        "[there]",
+    ):
+        assert word in text, word
+
+
+def test_the_panel_lasts_as_long_as_the_run(tmp_path: Path) -> None:
+    out = io.StringIO()
+    live = Live(Speed(32), Console(file=out, width=100, force_terminal=True))
+    toy.run(tmp_path, steps=5, evaluations=2, watchers=(live,))
+    assert live.screen is None
+    assert "step 5" in out.getvalue()
+
+
+def test_curves_are_written_for_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    board = TensorBoard(tmp_path, Speed(100))
+    board.started(step=0, settings=TrainSettings(steps=9))
+    board.stepped(report())
+    board.evaluated(3, EVALUATION)
+    board.ended(SimpleNamespace())  # type: ignore[arg-type]
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert found.Scalars("loss/train")[0].value == 2.5
+    assert found.Scalars("bits_per_byte/validation")[0].step == 3
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61, "1:01"), (3725, "1:02:05")])
+def test_durations(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_sparklines() -> None:
+    assert sparkline([]) == ""
+    assert sparkline([3.0, 1.0, 2.0]) == "█▁▅"
+    assert sparkline([2.0, 2.0]) == "▁▁"
