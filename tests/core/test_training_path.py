@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from limner.core import output
 from limner.core.attention import View, mix
-from limner.core.config import AttentionConfig, RMSNorm
+from limner.core.config import AttentionConfig, HeadConfig, RMSNorm
 from limner.core.embeddings import drop, make_norm
+from limner.core.output import IGNORED, Head, head_loss, next_token_loss
 
 
 def reference(q, k, v, *, mask=None, causal=False):
@@ -106,3 +108,35 @@ def test_the_norm_that_trains_is_the_norm_that_reads(dtype: torch.dtype, close: 
         assert (a.double() - b).norm() <= close * b.norm()
     with torch.no_grad():
         assert torch.equal(norm(x), F.rms_norm(x, (24,), norm.weight, 1e-3))
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_loss_in_pieces_is_the_loss(
+    dtype: torch.dtype, close: float, tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    monkeypatch.setattr(output, "ROWS", 1)
+    head = Head(HeadConfig(tied=tied), 16, 50).to(dtype)
+    x = torch.randn(2, 700, 16).to(dtype).requires_grad_()  # three pieces, for ROWS is made small
+    embedding = torch.randn(50, 16).to(dtype).requires_grad_()
+    targets = torch.randint(0, 50, (2, 700))
+    targets[0, 100:400] = IGNORED
+    weight = embedding if head.linear is None else head.linear.weight
+    ours = head_loss(head, x, embedding, targets)
+    assert "HeadLoss" in type(ours.grad_fn).__name__
+    theirs = next_token_loss(head(x, embedding), targets)
+    assert abs(ours.item() - theirs.item()) <= close * theirs.item()
+    for a, b in zip(
+        torch.autograd.grad(3.0 * ours, (x, weight)), torch.autograd.grad(3.0 * theirs, (x, weight)), strict=True
+    ):
+        assert a.dtype == dtype
+        assert (a.float() - b.float()).norm() <= close * b.float().norm()
+
+
+def test_the_loss_of_other_heads_is_the_loss_too() -> None:
+    torch.manual_seed(0)
+    head = Head(HeadConfig(bias=True, transform="gelu", softcap=20.0), 16, 50)
+    x, embedding = torch.randn(2, 7, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
+    targets = torch.randint(0, 50, (2, 7))
+    assert torch.equal(head_loss(head, x, embedding, targets), next_token_loss(head(x, embedding), targets))

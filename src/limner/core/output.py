@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -54,3 +56,60 @@ def next_token_loss(logits: Tensor, targets: Tensor, *, reduction: str = "mean")
     """
     loss = F.cross_entropy(logits.float().flatten(0, -2), targets.flatten(), ignore_index=IGNORED, reduction=reduction)
     return loss.view(targets.shape) if reduction == "none" else loss
+
+
+ROWS = 2**24  # logits held at a time, 64 MB in float32, but never fewer than 512 tokens' worth
+
+
+def head_loss(head: Head, x: Tensor, embedding: Tensor, targets: Tensor) -> Tensor:
+    """``next_token_loss(head(x, embedding), targets)``, its mean, without the logits of all tokens at once.
+
+    When it trains on a processor, a few hundred tokens at a time go through the head, to their loss, and straight
+    to the gradients, while their logits are still in the cache.
+
+    Args:
+        x: what the head reads, shape (batch, time, dim).
+        embedding: as for ``Head.forward``.
+        targets: as for ``next_token_loss``.
+    """
+    weight = embedding if head.linear is None else head.linear.weight
+    plain = head.transform is None and head.bias is None and head.config.softcap is None
+    trains = torch.is_grad_enabled() and x.requires_grad and weight.requires_grad
+    if not (plain and trains and x.device.type == "cpu" and x.dtype == weight.dtype):
+        return next_token_loss(head(x, embedding), targets)
+    if torch.is_autocast_enabled("cpu"):
+        return next_token_loss(head(x, embedding), targets)
+    loss: Tensor = _HeadLoss.apply(x.flatten(0, -2), weight, targets.flatten())  # type: ignore[no-untyped-call]
+    return loss
+
+
+class _HeadLoss(torch.autograd.Function):
+    """The mean loss, and on the same way its gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        rows = max(512, ROWS // weight.shape[0])
+        scored = targets != IGNORED
+        share = 1.0 / scored.sum().to(torch.float32)
+        total = torch.zeros((), dtype=torch.float32)
+        to_x, to_weight = torch.empty_like(x), None
+        for start in range(0, x.shape[0], rows):
+            part, kept = x[start : start + rows], scored[start : start + rows, None]
+            wanted = targets[start : start + rows, None].clamp(min=0)
+            logs = F.linear(part, weight).float().log_softmax(dim=-1)
+            total -= (logs.gather(1, wanted) * kept).sum()
+            away = logs.exp_()
+            away.scatter_add_(1, wanted, -torch.ones_like(away[:, :1]))
+            away = away.mul_(kept * share).to(x.dtype)
+            to_x[start : start + rows] = away @ weight
+            grown = away.t() @ part
+            to_weight = grown if to_weight is None else to_weight.float().add_(grown)
+        assert to_weight is not None
+        ctx.save_for_backward(to_x, to_weight.to(weight.dtype))
+        return total * share
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        to_x, to_weight = ctx.saved_tensors
+        factor = gradient.to(to_x.dtype)
+        return to_x * factor, to_weight * factor, None

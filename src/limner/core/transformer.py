@@ -20,7 +20,7 @@ from limner.core.config import DynamicScaling, ModelConfig, RotaryPositions, Sta
 from limner.core.embeddings import Embedding, make_norm
 from limner.core.errors import ConfigError, ShapeError
 from limner.core.layers import Block, Neighbours
-from limner.core.output import Head
+from limner.core.output import Head, head_loss
 from limner.core.positions import rotary_frequencies, rotation
 from limner.core.tap import NO_TAP, Tap
 
@@ -193,6 +193,17 @@ class Transformer(nn.Module):
         assert self.head is not None
         scores: Tensor = self.head(x, self.embedding.token.weight, tap=tap)
         return scores
+
+    def loss(self, ids: Tensor, targets: Tensor, *, documents: Tensor | None = None) -> Tensor:
+        """The mean of ``next_token_loss``, computed without all logits at once where that is faster.
+
+        Args:
+            ids, targets: shape (batch, time); IGNORED targets are not scored.
+            documents: as for ``forward``.
+        """
+        if self.head is None:
+            raise ConfigError("head is None, but a loss needs one. Use a model that has a head.")
+        return head_loss(self.head, self.hidden(ids, documents=documents), self.embedding.token.weight, targets)
 
     def hidden(
         self,
