@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from limner.models import load as load
     from limner.recipes.own import train_text as train_text
     from limner.text.encoder import TextEncoder as TextEncoder
-    from limner.text.encoder import TextEncoder as TextEncoder
     from limner.text.generator import TextGenerator as TextGenerator
     from limner.text.record import Generation as Generation
     from limner.tokens import Tokenizer as Tokenizer
@@ -56,7 +55,6 @@ _HOMES = {
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
     "limner.models": ("catalogue", "export", "load"),
     "limner.recipes.own": ("train_text",),
-    "limner.text.encoder": ("TextEncoder",),
     "limner.text.encoder": ("TextEncoder",),
     "limner.text.generator": ("TextGenerator",),
     "limner.text.record": ("Generation",),
