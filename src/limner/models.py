@@ -102,7 +102,7 @@ def load(
         A TextGenerator, or for encoder-only models (BERT) a TextEncoder.
     Raises:
         WeightsError: there is no such model, or it is damaged or a pickle.
-        ConfigError: it is of a kind that we do not have.
+        ConfigError: it is of a kind that we do not have; there is no such device here.
         TokenizerError: its tokenizer cannot be read.
     """
     import torch
@@ -111,7 +111,7 @@ def load(
     from limner.tokens import Tokenizer
     from limner.weights.folder import check_vocabulary, load_model
 
-    folder = find(name_or_path)
+    folder, place = find(name_or_path), read_device(device)
     if threads is not None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}, but it must be at least 1. Choose a larger number.")
@@ -121,7 +121,7 @@ def load(
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(tokenizer.vocab_size, config, folder)
     card = {"name": folder.name, **card, "path": str(folder)}
-    model = model.to(device)
+    model = model.to(place)
     if config.decoder is None:
         from limner.text.encoder import TextEncoder
 
@@ -132,6 +132,30 @@ def load(
             "Open it with limner.weights.folder.load_model."
         )
     return TextGenerator(model, tokenizer, card=card)
+
+
+def read_device(name: str | torch.device) -> torch.device:
+    """A device by its name, such as ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    Raises:
+        ConfigError: torch has no such device, or this machine has not.
+    """
+    import torch
+
+    here = ["cpu"]
+    if torch.cuda.is_available():
+        here += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        here.append("mps")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or (device.type, device.index or 0) not in [
+        (d.type, d.index or 0) for d in map(torch.device, here)
+    ]:
+        raise ConfigError(f"device is {str(name)!r}, but this machine has {', '.join(here)}. Choose one that is there.")
+    return device
 
 
 def read_dtype(name: str | torch.dtype) -> torch.dtype:

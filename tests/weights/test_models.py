@@ -74,6 +74,15 @@ def test_dtypes_and_threads(shelf: Path) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("device", ["gpu", "", "cpu:x", "xla", f"cuda:{torch.cuda.device_count()}"])
+def test_a_device_that_is_not_here(shelf: Path, device: str) -> None:
+    with pytest.raises(ConfigError, match=rf"device is '{device}', but this machine has cpu"):
+        load(shelf / "cat", device=device)
+    result = CliRunner().invoke(app, ["write", "the", "--model", str(shelf / "cat"), "--device", device])
+    assert result.exit_code == 2
+    assert "Choose one that is there." in result.output
+
+
 def test_what_cannot_be_found(shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WeightsError, match=r"model is 'cats', but no bundled.*Did you mean 'cat'"):
         load("cats")
