@@ -235,7 +235,7 @@ class TestJsonl:
         assert found == ["one", "four", "last"]
         assert report.empty == 1
         assert report.skip_counts == {"malformed JSON": 2, "missing column": 2, "not UTF-8": 1, "not Unicode": 1}
-        assert "2 lines (2, 8): not JSON" in report.skips[0].detail
+        assert "2 lines (2, 8): not JSON (Expecting ',' delimiter at character 16)" in report.skips[0].detail
         assert "0xFF" in report.summary()
 
     def test_a_line_that_is_too_long_is_passed_over(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -342,10 +342,12 @@ def _read_jsonl(source: Source, options: ReadOptions, report: ReadReport) -> Ite
                 except UnicodeDecodeError as error:
                     lines.bad("not UTF-8", f"byte 0x{line[error.start]:02X} is not UTF-8", number)
                     continue
+                except json.JSONDecodeError as error:
+                    where = f"{error.msg.removesuffix(' starting at')} at character {error.pos + 1}"
+                    lines.bad("malformed JSON", f"not JSON ({where})", number)
+                    continue
                 except (ValueError, RecursionError) as error:
-                    lines.bad(
-                        "malformed JSON", f"not JSON ({str(error).partition(':')[0] or 'nested too deep'})", number
-                    )
+                    lines.bad("malformed JSON", f"not JSON ({str(error) or 'nested too deep'})", number)
                     continue
                 if column is None and isinstance(record, dict):
                     column = _choose(source, {key for key, value in record.items() if isinstance(value, str)}, record)

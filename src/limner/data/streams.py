@@ -69,7 +69,7 @@ def _gunzipped(raw: BinaryIO) -> Iterator[bytes]:
         try:
             chunk = unpacked.read1(CHUNK)
         except EOFError:
-            raise BrokenFileError("broken gzip", "the gzip file ends before its end: half-written?") from None
+            raise BrokenFileError("broken gzip", "the gzip file ends too early, as a half-written one does") from None
         except (gzip.BadGzipFile, zlib.error) as error:
             raise BrokenFileError("broken gzip", f"not a sound gzip file ({error})") from None
         if not chunk:
@@ -97,7 +97,7 @@ def _unzstd(raw: BinaryIO, path: Path) -> Iterator[bytes]:
             if chunk:
                 yield chunk
     if frame is not None:
-        raise BrokenFileError("broken zst", "the Zstandard file ends before its end: half-written?")
+        raise BrokenFileError("broken zst", "the Zstandard file ends too early, as a half-written one does")
 
 
 def _to_utf8(stream: io.BufferedReader[Any]) -> Iterator[bytes]:
