@@ -88,7 +88,7 @@ def test_to_dict_is_json(words: Tokenizer) -> None:
 
 def test_what_cannot_be_looked_at_is_said(words: Tokenizer) -> None:
     model = TextGenerator(randomize(Transformer(tiny_config(words.vocab_size))), words)
-    with pytest.raises(ContextError, match="holds 48"):
+    with pytest.raises(ContextError, match=r"holds 48\. Shorten it\.$"):
         look(model, STORY * 2)
     with pytest.raises(ConfigError, match="top is 0"):
         look(model, "Tom", top=0)

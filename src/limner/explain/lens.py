@@ -98,7 +98,7 @@ def look(generator: TextGenerator, text: str, *, top: int = 10) -> Look:
     """
     if top < 1:
         raise ConfigError(f"top is {top}, but at least one token is shown. Choose 1 or more.")
-    ids = generator.read_prompt(text)
+    ids = generator.read_prompt(text, window=None)
     tap = Recorder(PATTERNS)
     generator.model(torch.tensor([ids], device=generator.device), tap=tap)
     opening = len(generator.tokenizer.opening) if len(ids) > len(generator.tokenizer.opening) else 0

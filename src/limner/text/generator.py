@@ -187,21 +187,22 @@ class TextGenerator:
 
     # ── prompts ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def read_prompt(self, prompt: Prompt, window: Literal["error", "slide"] = "error") -> list[int]:
+    def read_prompt(self, prompt: Prompt, window: Literal["error", "slide"] | None = "error") -> list[int]:
         """The ids that the model reads for a prompt: the token that begins texts, then the text's own.
 
-        A text far too long is measured by its beginning and not tokenized whole.
+        A text far too long is measured by its beginning and not tokenized whole. With ``window=None``, for
+        callers that read one window only, an error does not offer to slide.
 
         Raises:
             ContextError: more than the context window holds, unless it slides.
             TokenizerError: an id that the tokenizer does not have; nothing to begin with.
         """
         ids = self._ids_of_text(prompt, window) if isinstance(prompt, str) else self._check_ids(prompt)
-        if len(ids) > self.context_length and window == "error":
-            raise self._too_long(f"{len(ids)}")
+        if len(ids) > self.context_length and window != "slide":
+            raise self._too_long(f"{len(ids)}", window)
         return ids
 
-    def _ids_of_text(self, text: str, window: str) -> list[int]:
+    def _ids_of_text(self, text: str, window: str | None) -> list[int]:
         opening = self.tokenizer.opening
         limit = CHARACTERS_A_TOKEN * self.context_length
         while len(text) > limit:
@@ -210,7 +211,7 @@ class TextGenerator:
             if len(ids) > self.context_length:
                 if window == "slide":
                     return [*opening, *ids]
-                raise self._too_long(f"about {round(len(ids) * len(text) / limit)}")
+                raise self._too_long(f"about {round(len(ids) * len(text) / limit)}", window)
             limit *= 8
         ids = [*opening, *self.tokenizer.encode(text)]
         if ids:
@@ -231,10 +232,11 @@ class TextGenerator:
             )
         return ids
 
-    def _too_long(self, tokens: str) -> ContextError:
+    def _too_long(self, tokens: str, window: str | None) -> ContextError:
+        slide = ', or read only its end: --window slide on the command line, window="slide" in Python' if window else ""
         return ContextError(
             f"the prompt is {tokens} tokens long, but the context window of the model holds {self.context_length}. "
-            'Shorten it, or read only its end: --window slide on the command line, window="slide" in Python.'
+            f"Shorten it{slide}."
         )
 
     def slid(self, ids: list[int]) -> list[int]:
