@@ -65,7 +65,7 @@ def quick_config(vocab_size: int) -> ModelConfig:
 def quick_settings() -> TrainSettings:
     """The run: see docs/log.md for the sweep."""
     return TrainSettings(
-        steps=140,
+        steps=136,
         batch_size=48,
         optimizer="muon",
         matrix_rate=2.5e-2,
