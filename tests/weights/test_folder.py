@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from limner.core.errors import ConfigError, WeightsError
 from limner.core.transformer import Transformer
-from limner.tokens import Tokenizer
+from limner.tokens import Tokenizer, train_tokenizer
 from limner.weights import files
 from limner.weights.files import previous
 from limner.weights.folder import load_model, save_model
@@ -286,3 +286,13 @@ def test_shards(tmp_path: Path) -> None:
     index.write_text("{}")
     with pytest.raises(WeightsError, match=r"weight_map None"):
         TensorFiles(tmp_path)
+
+
+def test_a_tokenizer_of_another_model(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    save_model(tmp_path / "m", build(config()), tokenizer)
+    load_model(tmp_path / "m")
+    other = train_tokenizer("byte-bpe", ["zebras graze"] * 4, vocab_size=280)  # fewer tokens: every one has its vector
+    other.save(tmp_path / "m")
+    digest = files.file_digest(tmp_path / "m" / "tokenizer.json")
+    with pytest.raises(WeightsError, match=rf"tokenizer\.json has checksum {digest[:12]}.*not the tokenizer"):
+        load_model(tmp_path / "m")

@@ -1,6 +1,7 @@
 """Our own model folders, and the one function that opens any.
 
-config.json        {"format": "limner", "version": 1, "model": ModelConfig, "card": {…}, "sha256": …}
+config.json        {"format": "limner", "version": 1, "model": ModelConfig, "card": {…}, "sha256": …,
+                    "tokenizer_sha256": …}
 model.safetensors  every parameter by its name in the model
 tokenizer.json     (and what else the tokenizer writes)
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 
 FORMAT = "limner"
+TOKENIZER = "tokenizer.json"
 VERSION = 1
 
 
@@ -79,8 +81,11 @@ def save_model(
         tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
     with replaced_folder(folder) as fresh:
         write_tensors(fresh, tensors)
+        digests = {"sha256": file_digest(fresh / WHOLE)}
         if tokenizer is not None:
             tokenizer.save(fresh)
+            if (fresh / TOKENIZER).is_file():
+                digests["tokenizer_sha256"] = file_digest(fresh / TOKENIZER)
         write_json(
             fresh / CONFIG,
             {
@@ -88,7 +93,7 @@ def save_model(
                 "version": VERSION,
                 "model": model.config.to_dict(),
                 "card": dict(card or {}),
-                "sha256": file_digest(fresh / WHOLE),
+                **digests,
             },
         )
 
@@ -98,7 +103,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
 
     Args:
         dtype: of the floating-point weights in memory; None: as they are on disk.
-        verify: compare the checksum that our own folders hold.
+        verify: compare the checksums that our own folders hold.
     Raises:
         WeightsError: it is missing, damaged, a pickle, or does not fit its description.
         ConfigError: its description asks for what we do not have.
@@ -117,6 +122,13 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
             raise WeightsError(
                 f"{folder / WHOLE} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it was damaged or changed. "
                 "Copy the folder again."
+            )
+    if verify and "tokenizer_sha256" in values and (folder / TOKENIZER).is_file():  # one as large would fit unnoticed
+        found, claimed = file_digest(folder / TOKENIZER), str(values["tokenizer_sha256"])
+        if found != claimed:
+            raise WeightsError(
+                f"{folder / TOKENIZER} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it is not the "
+                "tokenizer that the model was trained with. Copy the folder again."
             )
     files = TensorFiles(folder)
     model = empty_model(config)
