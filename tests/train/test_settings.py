@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from limner.core.errors import ConfigError
+from limner.train.machine import resolve_device
 from limner.train.settings import TrainSettings, changed, split_assignment
 from limner.train.text import TextPlan
 
@@ -15,6 +16,8 @@ from limner.train.text import TextPlan
     [
         ({"steps": 0}, "0"),
         ({"minutes": -2.0}, "-2.0"),
+        ({"minutes": float("nan")}, "nan"),
+        ({"steps": 5, "learning_rate": float("inf")}, "inf"),
         ({"steps": 5, "minutes": 3.0}, "3.0"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"learning_rate": -1.0}, "-1.0"),
@@ -77,3 +80,8 @@ def test_a_later_length_replaces_an_earlier_one() -> None:
 def test_a_plan_survives_json() -> None:
     plan = TextPlan(data=(Path("a"),), prompts=("x",)).override(["seed=3", "size=2M", "model.dim=64"])
     assert TextPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+def test_a_device_that_is_not_here_is_refused_with_its_name() -> None:
+    with pytest.raises(ConfigError, match="gpu"):
+        resolve_device("gpu")

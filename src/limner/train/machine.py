@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from limner.models import read_device
+
 if TYPE_CHECKING:
     from limner.train.settings import TrainSettings
 
@@ -67,10 +69,14 @@ def matmul_peak(device: torch.device, dtype: torch.dtype, size: int = 1024, seco
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` is a GPU where there is one, else the processor."""
+    """``auto`` is a GPU where there is one, else the processor.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    return read_device(name)
 
 
 def choose_precision(device: torch.device) -> Literal["float32", "bfloat16"]:

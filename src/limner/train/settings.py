@@ -7,6 +7,7 @@ resumed run repeats the choice and does not make it again.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -80,6 +81,10 @@ class TrainSettings:
             )
         if self.steps is not None:
             _at_least("steps", self.steps, 1)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ConfigError(f"{f.name} is {value}, but it must be a finite number. Choose one.")
         if self.minutes is not None and self.minutes <= 0:
             raise ConfigError(f"minutes is {self.minutes}, but training takes time. Choose a number above 0.")
         if self.save_minutes <= 0:

@@ -462,6 +462,7 @@ class TextRun:
         settings, corpus = self.choice.settings, self.corpus
         return {
             "name": self.folder.path.name,
+            "trained_on": ", ".join(sorted({path.name for path in self.plan.data})),
             **self.plan.card,
             "parameters": self.choice.parameters,
             "training": {
