@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from limner.text.record import Event
 
 RUNNERS_UP = 5
+ONE_THREAD_BELOW = 20_000_000  # parameters; on a busy machine threads wait for each other longer than a step takes
 
 app = typer.Typer()
 
@@ -66,7 +67,9 @@ def write(
     dtype: Annotated[
         str | None, typer.Option(help="What to compute in, such as bfloat16.", show_default="float32")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Processor threads.", show_default="as torch chooses")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Processor threads.", show_default="1 for a small model, else as torch chooses")
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say the seed, the speed and why it ended.")] = False,
 ) -> None:
     """Continue a text with a model.
@@ -75,6 +78,10 @@ def write(
     """
     text = read_prompt(prompt)
     generator = open_generator(model, device=device, dtype=dtype, threads=threads)
+    if threads is None and generator.parameters < ONE_THREAD_BELOW:
+        import torch
+
+        torch.set_num_threads(1)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a terminal that lacks a letter shows ? and does not end the text
     stream = generator.stream(

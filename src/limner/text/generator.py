@@ -57,6 +57,11 @@ class TextGenerator:
         self.device = model.embedding.token.weight.device
         self.end_ids = frozenset(tokenizer.end_ids)
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model's weights are."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
     def __repr__(self) -> str:
         return f"TextGenerator({self.card.get('name', 'a model')}, context of {self.context_length} tokens)"
 
