@@ -9,10 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # `limner` is the one under test
 os.environ.update(NO_COLOR="1", TERM="dumb", COLUMNS="120")  # what a command prints must not depend on the terminal
+
+# Whoever works here gets new random cases with each run; what decides whether a change may land always gets the same.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 ROOT = Path(__file__).parent.parent
 

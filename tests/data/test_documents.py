@@ -82,7 +82,12 @@ class TestRoundTrip:
 
     @pytest.mark.parametrize("ending", PACKING)
     @settings(max_examples=30, deadline=None)
-    @given(texts=st.lists(ANY_TEXT.map(lambda text: " ".join(text.split())).filter(bool), min_size=1))
+    @given(
+        texts=st.lists(
+            ANY_TEXT.map(lambda text: " ".join(text.split())).filter(lambda text: text and text != "<|endoftext|>"),
+            min_size=1,
+        )
+    )
     def test_any_text_comes_back_from_separated_text(
         self, tmp_path_factory: pytest.TempPathFactory, ending: str, texts: list[str]
     ) -> None:

@@ -36,6 +36,7 @@ from limner.core.config import (
     RotaryPositions,
     SinusoidalPositions,
 )
+from limner.core.embeddings import RootMeanSquareNorm
 from limner.core.errors import ContextError
 from limner.core.layers import Block
 from limner.core.positions import rotary_frequencies, rotation, sinusoidal
@@ -379,7 +380,7 @@ def fits(model: Transformer) -> bool:
             return False
         if isinstance(positions, RotaryPositions) and isinstance(positions.scaling, DynamicScaling):
             return False
-    plain = {nn.Linear, nn.Embedding, nn.LayerNorm, nn.RMSNorm}
+    plain = {nn.Linear, nn.Embedding, nn.LayerNorm, RootMeanSquareNorm}
     for module in model.modules():
         if module._forward_hooks or module._forward_pre_hooks:
             return False
