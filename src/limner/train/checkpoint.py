@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from limner.core.errors import TrainingError, WeightsError
+from limner.weights.files import file_digest, reason, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -249,25 +250,8 @@ def refuse_pickle(path: Path) -> None:
 # ── files that are whole or not there ──────────────────────────────────────────────────────────────────
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _digest(note: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(note, sort_keys=True).encode()).hexdigest()
-
-
-def sync(path: Path) -> None:
-    """Force a file or a folder to the disk."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_synced(path: Path, text: str) -> None:
@@ -288,11 +272,3 @@ def replace_text(path: Path, text: str) -> None:
         unfinished.unlink(missing_ok=True)
         raise
     sync(path.parent)
-
-
-def reason(problem: BaseException) -> str:
-    """``No space left on device`` out of an error of the system or of safetensors."""
-    if isinstance(problem, OSError) and problem.strerror:
-        return problem.strerror
-    found = re.search(r"([A-Z][^:\"{}]*?) \(os error \d+\)", str(problem))
-    return found.group(1) if found else str(problem)

@@ -15,7 +15,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import TrainingError, WeightsError
-from limner.train.checkpoint import CheckpointFolder, reason, refuse_pickle, replace_text
+from limner.train.checkpoint import CheckpointFolder, refuse_pickle, replace_text
+from limner.weights.files import reason
 
 if TYPE_CHECKING:
     from pathlib import Path
