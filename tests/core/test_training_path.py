@@ -49,6 +49,26 @@ def test_attention_in_blocks_is_attention(kind: str, kv_heads: int, time: int) -
         assert (ours - theirs).norm() <= 0.01 * theirs.norm() + 1e-3
 
 
+@pytest.mark.parametrize("kv_heads", [1, 4])
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_blocks_looks_at_another_sequence(kv_heads: int, masked: bool) -> None:
+    torch.manual_seed(0)
+    q = torch.randn(3, 4, 150, 16).bfloat16().requires_grad_()
+    k, v = (torch.randn(3, kv_heads, 21, 16).bfloat16().requires_grad_() for _ in range(2))
+    mask = (torch.arange(21) < torch.tensor([[21], [5], [1]]))[:, None, None, :] if masked else None
+    out = mix(q, k, v, View(mask=mask), AttentionConfig(4, kv_heads, 16), training=True)
+    assert "BlockAttention" in type(out.grad_fn).__name__
+    expected = reference(q, k, v, mask=mask)
+    away = torch.randn_like(expected)
+    assert (out - expected).abs().max() < 0.04
+    for ours, theirs in zip(
+        torch.autograd.grad(out, (q, k, v), away.bfloat16()),
+        torch.autograd.grad(expected, (q, k, v), away),
+        strict=True,
+    ):
+        assert (ours - theirs).norm() <= 0.01 * theirs.norm() + 1e-3
+
+
 def test_a_later_token_changes_nothing_before_it() -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(1, 2, 200, 8).bfloat16().requires_grad_() for _ in range(3))

@@ -209,7 +209,8 @@ def _blocks_pay(q: Tensor, k: Tensor, view: View, dropout: float) -> bool:
         and torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and dropout == 0.0
-        and q.shape[2] == k.shape[2] <= LONGEST
+        and q.shape[2] <= LONGEST >= k.shape[2]
+        and (q.shape[2] == k.shape[2] or not (view.causal or view.ordered))
         and (view.mask is None or (view.mask.dtype == torch.bool and view.mask.shape[1] == 1))
     )
 
@@ -223,13 +224,16 @@ class _BlockAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, ordered: bool, scale: float) -> Tensor:
-        batch, kv_heads, time, head_dim = k.shape
+        batch, kv_heads, length, head_dim = k.shape
+        time = q.shape[2]
         grouped = q.reshape(batch * kv_heads, -1, time, head_dim)
-        keys, values = k.reshape(-1, time, head_dim), v.reshape(-1, time, head_dim)
+        keys, values = k.reshape(-1, length, head_dim), v.reshape(-1, length, head_dim)
+        if mask is not None:
+            mask = mask.expand(-1, -1, time, -1)
         out, kept = torch.empty_like(grouped), []
         for start in range(0, time, BLOCK):
             end = min(start + BLOCK, time)
-            seen = end if ordered else time
+            seen = end if ordered else length
             scores = torch.bmm(_rows(grouped, start, end), keys[:, :seen].transpose(1, 2)).mul_(scale)
             split = scores.view(batch, -1, end - start, seen)
             if mask is not None:
@@ -246,9 +250,9 @@ class _BlockAttention(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         q, k, v, *kept = ctx.saved_tensors
-        time, head_dim = k.shape[2:]
+        (length, head_dim), time = k.shape[2:], q.shape[2]
         grouped = q.reshape(k.shape[0] * k.shape[1], -1, time, head_dim)
-        keys, values = k.reshape(-1, time, head_dim), v.reshape(-1, time, head_dim)
+        keys, values = k.reshape(-1, length, head_dim), v.reshape(-1, length, head_dim)
         gradient = gradient.reshape(grouped.shape)
         to_q, to_k, to_v = torch.empty_like(grouped), torch.zeros_like(keys), torch.zeros_like(values)
         for start, weights in zip(range(0, time, BLOCK), kept, strict=True):

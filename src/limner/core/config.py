@@ -80,12 +80,14 @@ class RotaryPositions:
     base: float = 10_000.0
     fraction: float = 1.0  # share of each head's channels that is turned
     scaling: RotaryScaling | None = None
+    axes: int = 1  # numbers that say where something stands: 1 in a text, 2 in a picture; each turns its share of pairs
 
     def __post_init__(self) -> None:
         if not 0.0 < self.fraction <= 1.0:
             raise ConfigError(
                 f"fraction is {self.fraction}, but it is the share of channels that is turned. Choose above 0, up to 1."
             )
+        _positive("axes", self.axes)
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,11 @@ class AttentionConfig:
                 f"num_kv_heads is {self.num_kv_heads}, which does not divide num_heads {self.num_heads}. "
                 f"Choose one of {', '.join(good)}."
             )
-        if isinstance(self.positions, RotaryPositions) and self.rotary_dim % 2:
+        if isinstance(self.positions, RotaryPositions) and self.rotary_dim % (2 * self.positions.axes):
             raise ConfigError(
-                f"head_dim is {self.head_dim}, but rotary positions turn channels in pairs and would turn "
-                f"{self.rotary_dim} of them. Choose an even number."
+                f"head_dim is {self.head_dim}, but rotary positions turn channels in pairs, as many for each of "
+                f"{self.positions.axes} axes, and would turn {self.rotary_dim} of them. "
+                f"Choose a multiple of {2 * self.positions.axes}."
             )
         if isinstance(self.span, SlidingSpan):
             _positive("window", self.span.window)
@@ -196,7 +199,8 @@ class BlockConfig:
     """One layer: attention, for a decoder that reads an encoder cross-attention, then feed-forward.
 
     ``placement`` says where a sub-layer f is normalised: pre ``x + f(norm(x))``, post ``norm(x + f(x))``,
-    sandwich ``x + norm(f(norm(x)))``. ``residual_scale`` multiplies each f before it is added.
+    sandwich ``x + norm(f(norm(x)))``. ``residual_scale`` multiplies each f before it is added. ``conditioned``:
+    a vector given with the input scales, shifts and gates attention and feed-forward (see ``Block``).
     """
 
     attention: AttentionConfig
@@ -206,9 +210,14 @@ class BlockConfig:
     placement: Literal["pre", "post", "sandwich"] = "pre"
     dropout: float = 0.0  # on each sub-layer's output
     residual_scale: float = 1.0
+    conditioned: bool = False
 
     def __post_init__(self) -> None:
         _share("dropout", self.dropout)
+        if self.conditioned and self.placement == "post":
+            raise ConfigError(
+                "placement is post, but a condition acts on what pre or sandwich norms. Choose one of them."
+            )
 
 
 @dataclass(frozen=True)

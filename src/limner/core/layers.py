@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -59,16 +60,23 @@ class Neighbours:
         own, cross: what its two attentions may look at.
         cache: this layer's keys and values so far.
         memory: the encoder's keys and values for this layer, where it has cross-attention.
+        condition: for conditioned blocks, shape (batch, 6, dim).
     """
 
     own: View
     cross: View = View()
     cache: ContiguousCache | RingCache | None = None
     memory: KeysValues | None = None
+    condition: Tensor | None = None
 
 
 class Block(nn.Module):
-    """One layer. Each sub-layer reads the residual stream and adds to it."""
+    """One layer. Each sub-layer reads the residual stream and adds to it.
+
+    Conditioned, attention and feed-forward become ``x + (1 + gate) · f(norm(x) · (1 + scale) + shift)``; the six
+    vectors (shift, scale, gate of each) are the condition, the same for all layers, plus this layer's own table
+    (Chen et al. 2023, arXiv:2310.00426, section 2.3; our gates are 1 at the start, since f begins at 0).
+    """
 
     def __init__(self, config: BlockConfig, dim: int) -> None:
         super().__init__()
@@ -88,12 +96,17 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config.feed_forward, dim)
         self.feed_forward_norm = norm()
         self.feed_forward_norm_after = norm(after)
+        self.condition = nn.Parameter(torch.zeros(6, dim)) if config.conditioned else None
 
     def forward(self, x: Tensor, near: Neighbours, *, tap: Tap = NO_TAP) -> Tensor:
         """The residual stream through one layer: shape (batch, time, dim) in and out."""
+        first, second = None, None
+        if self.condition is not None:
+            assert near.condition is not None
+            first, second = tap("condition", near.condition + self.condition).chunk(2, dim=1)
         inner = tap.at("attention")
-        out = self.attention(self._before(x, self.attention_norm), near.own, cache=near.cache, tap=inner)
-        x = tap("residual_attention", self._add(x, out, self.attention_norm, self.attention_norm_after))
+        out = self.attention(self._before(x, self.attention_norm, first), near.own, cache=near.cache, tap=inner)
+        x = tap("residual_attention", self._add(x, out, self.attention_norm, self.attention_norm_after, first))
         if self.cross_attention is not None:
             assert near.memory is not None
             inner = tap.at("cross_attention")
@@ -102,18 +115,27 @@ class Block(nn.Module):
             )
             x = self._add(x, out, self.cross_attention_norm, self.cross_attention_norm_after)
             x = tap("residual_cross_attention", x)
-        out = self.feed_forward(self._before(x, self.feed_forward_norm), tap=tap.at("feed_forward"))
-        return tap("residual", self._add(x, out, self.feed_forward_norm, self.feed_forward_norm_after))
+        out = self.feed_forward(self._before(x, self.feed_forward_norm, second), tap=tap.at("feed_forward"))
+        return tap("residual", self._add(x, out, self.feed_forward_norm, self.feed_forward_norm_after, second))
 
-    def _before(self, x: Tensor, norm: nn.Module | None) -> Tensor:
+    def _before(self, x: Tensor, norm: nn.Module | None, condition: Tensor | None = None) -> Tensor:
         assert norm is not None
         before: Tensor = x if self.config.placement == "post" else norm(x)
-        return before
+        return before if condition is None else torch.addcmul(condition[:, 0:1], before, condition[:, 1:2] + 1)
 
-    def _add(self, x: Tensor, out: Tensor, norm: nn.Module | None, norm_after: nn.Module | None) -> Tensor:
+    def _add(
+        self,
+        x: Tensor,
+        out: Tensor,
+        norm: nn.Module | None,
+        norm_after: nn.Module | None,
+        condition: Tensor | None = None,
+    ) -> Tensor:
         out = drop(out, self.config.dropout, self.training)
         if norm_after is not None:
             out = norm_after(out)
+        if condition is not None:
+            return torch.addcmul(x, out, condition[:, 2:3] + self.config.residual_scale)
         if self.config.residual_scale != 1.0:
             out = out * self.config.residual_scale
         x = x + out

@@ -94,17 +94,20 @@ def _yarn(frequencies: Tensor, scaling: YarnScaling, base: float, rotary_dim: in
     return blended, magnitude
 
 
-def rotation(positions: Tensor, frequencies: Tensor, magnitude: float = 1.0) -> Rotation:
+def rotation(positions: Tensor, frequencies: Tensor, magnitude: float = 1.0, axes: int = 1) -> Rotation:
     """The cosines and sines by which ``rotate`` turns.
 
     Args:
-        positions: integers, shape (time,) or (batch, time).
-        frequencies: radians per position, shape (pairs,).
+        positions: shape (time,) or (batch, time); with several axes a last dimension more, of that size.
+        frequencies: radians per position, shape (pairs / axes,).
+        axes: each turns its share of the pairs, the first axis the first pairs.
     Returns:
         Two float32 tensors, shape (time, pairs) or (batch, 1, time, pairs): ready to meet the heads.
     """
     angles = positions.float().unsqueeze(-1) * frequencies.to(positions.device)
-    if positions.dim() == 2:
+    if axes > 1:
+        angles = angles.flatten(-2)
+    if angles.dim() == 3:
         angles = angles.unsqueeze(1)
     return angles.cos() * magnitude, angles.sin() * magnitude
 

@@ -51,6 +51,7 @@ class Stack(nn.Module):
         documents: Tensor | None = None,
         memory: Tensor | None = None,
         memory_mask: Tensor | None = None,
+        condition: Tensor | None = None,
         cache: Cache | None = None,
         tap: Tap = NO_TAP,
     ) -> Tensor:
@@ -58,11 +59,13 @@ class Stack(nn.Module):
 
         Args:
             x: shape (batch, time, dim).
-            positions: where the tokens stand, shape (time,) or (batch, time); None: 0, 1, 2, … after the cache.
+            positions: where the tokens stand, shape (time,) or (batch, time), for rotary positions of several axes
+                with one dimension more; None: 0, 1, 2, … after the cache.
             mask: True for real tokens, shape (batch, all tokens so far); None: all are.
             documents: shape (batch, time); no token looks into another document than its own.
             memory: the encoder's output, shape (batch, source time, dim), for blocks with cross-attention.
             memory_mask: True for its real tokens, shape (batch, source time).
+            condition: what conditioned blocks are given, shape (batch, 6, dim).
             cache: keys and values so far; grows by x.
         Returns:
             Shape of x, after the final norm.
@@ -80,6 +83,7 @@ class Stack(nn.Module):
                 cross_view,
                 None if cache is None else cache.layers[index],
                 None if layer.cross_attention is None else self._memory(index, layer, memory, cache),
+                condition,
             )
             inner = tap.at(f"layer.{index}")
             if self.recompute and self.training and torch.is_grad_enabled():
@@ -117,14 +121,14 @@ class Stack(nn.Module):
         if isinstance(attention.positions, RotaryPositions):
             grows = isinstance(attention.positions.scaling, DynamicScaling)
             frequencies, magnitude = self._turn(kind, start + time) if grows else self.turns[kind]
-            turn = rotation(positions, frequencies, magnitude)
+            turn = rotation(positions, frequencies, magnitude, attention.positions.axes)
         return View(turn, allowed, causal, start, ordered=self.config.causal and cache is None)
 
     def _turn(self, kind: int, length: int) -> tuple[Tensor, float]:
         attention = self.config.blocks[kind].attention
         if not isinstance(attention.positions, RotaryPositions):
             return torch.empty(0, device="cpu"), 1.0
-        return rotary_frequencies(attention.positions, attention.rotary_dim, length)
+        return rotary_frequencies(attention.positions, attention.rotary_dim // attention.positions.axes, length)
 
     def _memory(self, index: int, layer: Block, memory: Tensor | None, cache: Cache | None) -> tuple[Tensor, Tensor]:
         assert layer.cross_attention is not None
