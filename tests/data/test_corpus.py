@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.core.errors import ConfigError, DataError
-from limner.data import Corpus, Shards, TokenizerPlan, bundled, prepare_corpus
+from limner.data import Corpus, Shards, TokenizerPlan, bundled, cache, prepare_corpus
 from limner.data import corpus as module
 from limner.data.corpus import pieces_of
 from limner.data.shards import ShardWriter
@@ -162,7 +162,7 @@ class TestReuse:
         assert not after.reused
 
     def test_a_large_file_is_known_by_size_time_and_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "WHOLE_HASH", 10)
+        monkeypatch.setattr(cache, "WHOLE_HASH", 10)
         path = tmp_path / "data.txt"
         path.write_text("word " * 1_000_000)
         first = prepare(tmp_path, path).folder

@@ -1,4 +1,4 @@
-"""From files to batches: readers, the split, tokenized shards, and the order in which they are drawn."""
+"""From files to batches: readers of texts and pictures, the split, shards, and the order in which they are drawn."""
 
 from __future__ import annotations
 
@@ -6,15 +6,25 @@ from limner.data.batches import Batches, prefetched
 from limner.data.bundled import BundledCorpus, bundled, corpora
 from limner.data.corpus import Corpus, TokenizerPlan, prepare_corpus
 from limner.data.documents import Document, read_documents
-from limner.data.report import ReadReport, Skip
+from limner.data.picture_batches import PictureBatch, PictureBatches
+from limner.data.picture_shards import PictureData, PictureSet, PictureSetWriter, prepare_pictures
+from limner.data.pictures import CaptionedPicture, read_pictures
+from limner.data.report import PictureReport, ReadReport, Skip
 from limner.data.shards import IGNORE, Shards
 
 __all__ = [
     "IGNORE",
     "Batches",
     "BundledCorpus",
+    "CaptionedPicture",
     "Corpus",
     "Document",
+    "PictureBatch",
+    "PictureBatches",
+    "PictureData",
+    "PictureReport",
+    "PictureSet",
+    "PictureSetWriter",
     "ReadReport",
     "Shards",
     "Skip",
@@ -23,5 +33,7 @@ __all__ = [
     "corpora",
     "prefetched",
     "prepare_corpus",
+    "prepare_pictures",
     "read_documents",
+    "read_pictures",
 ]

@@ -108,7 +108,7 @@ class Batches:
         epochs, places = np.divmod(np.arange(first, first + self.batch_size), self.windows_per_epoch)
         for epoch in np.unique(epochs):
             rows = np.flatnonzero(epochs == epoch)
-            windows = permuted(places[rows], self.windows_per_epoch, key=_mixed(self.seed, int(epoch)))
+            windows = permuted(places[rows], self.windows_per_epoch, key=mixed(self.seed, int(epoch)))
             for row, window in zip(rows.tolist(), windows.tolist(), strict=True):
                 if self._packing:
                     self._packed_row(window, int(epoch), inputs[row], targets[row], documents[row])
@@ -122,7 +122,7 @@ class Batches:
         self, window: int, epoch: int, inputs: Integers, targets: Integers, documents: Integers | None
     ) -> None:
         total, time = self.shards.num_tokens, self.context_length
-        start = (_mixed(self.seed, epoch, 1) + window * time) % total
+        start = (mixed(self.seed, epoch, 1) + window * time) % total
         tokens = self._ring(start, time + 1)
         inputs[:], targets[:] = tokens[:-1], tokens[1:]
         if documents is None:
@@ -135,7 +135,7 @@ class Batches:
     def _packed_row(self, row: int, epoch: int, inputs: Integers, targets: Integers, documents: Integers) -> None:
         assert self._packing is not None
         at = 0
-        for number, (start, length) in enumerate(self._packing.row(row, _mixed(self.seed, epoch, 2))):
+        for number, (start, length) in enumerate(self._packing.row(row, mixed(self.seed, epoch, 2))):
             tokens = self._ring(start, length + 1)
             inputs[at : at + length], targets[at : at + length] = tokens[:-1], tokens[1:]
             documents[at : at + length] = number
@@ -189,7 +189,7 @@ class Packing:
         """(start, length) of the pieces of a row, the longest first."""
         for slot in self._by_row[self._row_start[number] : self._row_start[number + 1]].tolist():
             first, size = int(self._class_start[slot]), int(self._class_size[slot])
-            turned = first + (slot - first + _mixed(key, int(self._sizes[slot]))) % size
+            turned = first + (slot - first + mixed(key, int(self._sizes[slot]))) % size
             yield int(self._begins[turned]), int(self._sizes[turned])
 
 
@@ -231,7 +231,7 @@ def permuted(places: Integers, size: int, *, key: int) -> Integers:
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
     mask = np.uint64((1 << half) - 1)
     shift = np.uint64(half)
-    keys = [np.uint64(_mixed(key, number)) for number in range(_ROUNDS)]
+    keys = [np.uint64(mixed(key, number)) for number in range(_ROUNDS)]
     result = places.astype(np.uint64)
     wandering = np.ones(result.shape, dtype=bool)
     while wandering.any():
@@ -251,7 +251,7 @@ def _scrambled(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return x ^ (x >> np.uint64(31))
 
 
-def _mixed(*values: int) -> int:
+def mixed(*values: int) -> int:
     """One 62-bit number out of several; ``_scrambled`` in plain numbers, which is quicker for one."""
     state = 0
     for value in values:

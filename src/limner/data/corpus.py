@@ -7,30 +7,27 @@ two processes that build the same one at once do not meet.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
-import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from limner.core.errors import ConfigError, DataError
+from limner.data.cache import building, identity
 from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
 from limner.data.report import ReadReport
 from limner.data.shards import Shards, ShardWriter, frame, token_dtype
-from limner.data.split import DIGEST_BYTES, DigestSet, Part, SplitPlan, cut_near, digest, plan_split
+from limner.data.split import DigestSet, Part, SplitPlan, cut_near, digest, plan_split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -46,7 +43,6 @@ MANIFEST = "manifest.json"
 SAMPLE_BYTES = 64 << 20  # of text, to train a tokenizer on; more hardly changes it and takes memory
 BATCH_BYTES = 1 << 18  # of text in the tokenizer at once; it takes some 100 times this in memory meanwhile
 PIECE = 1 << 15  # characters; longer documents are tokenized in pieces, so that all cores share one long text
-WHOLE_HASH = 16 << 20  # files up to this size are known by their content, larger ones by size, time and ends
 _PARTS: tuple[Part, Part] = ("train", "validation")
 
 
@@ -127,7 +123,7 @@ def prepare_corpus(
     folder = cache / job.fingerprint()[:20]
     reused = True
     while (ready := _open(folder, tokenizer, walked, reused=reused)) is None:
-        with _building(folder) as temporary:
+        with building(folder, lambda folder: _whole(folder) is not None, "the tokens are") as temporary:
             job.build(temporary, max(1, workers or 2), progress or (lambda *_: None))
         reused = False
     return ready
@@ -148,7 +144,7 @@ class _Job:
     def fingerprint(self) -> str:
         """Changes when a file, an option, the tokenizer or the layout on disk does."""
         made_by = asdict(self.tokenizer) if isinstance(self.tokenizer, TokenizerPlan) else self.tokenizer.fingerprint()
-        files = [[_identity(source) for source in group] for group in (self.sources, self.train_only)]
+        files = [[identity(source) for source in group] for group in (self.sources, self.train_only)]
         whole = [VERSION, files, asdict(self.options), self.validation, self.split_seed, made_by]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
 
@@ -340,24 +336,6 @@ def pieces_of(text: str, size: int = PIECE) -> list[str]:
 # ── the cache ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _identity(source: Source) -> list[Any]:
-    """What a file is known by: its content if that is quickly read, else its size, time and two ends."""
-    hashed = hashlib.blake2b(digest_size=DIGEST_BYTES)
-    known: list[Any] = [source.kind, source.path.suffix.lower(), source.size]
-    try:
-        with source.path.open("rb") as file:
-            if source.size <= WHOLE_HASH:
-                hashed.update(file.read())
-            else:
-                known.append(os.fstat(file.fileno()).st_mtime_ns)
-                hashed.update(file.read(1 << 20))
-                file.seek(-(1 << 20), os.SEEK_END)
-                hashed.update(file.read())
-    except OSError:
-        return [*known, "unreadable"]  # the reader will say so
-    return [*known, hashed.hexdigest()]
-
-
 def _whole(folder: Path) -> dict[str, Any] | None:
     """The manifest of the corpus in this folder, or None if a file is missing or has the wrong size."""
     try:
@@ -390,80 +368,3 @@ def _open(folder: Path, tokenizer: Tokenizer | TokenizerPlan, walked: ReadReport
         Shards.open(folder, part, manifest["parts"][part]["files"], manifest["dtype"]) for part in _PARTS
     )
     return Corpus(train, validation, tokenizer, report, folder, reused)
-
-
-@contextmanager
-def _building(folder: Path) -> Iterator[Path]:
-    """A folder to build in, which takes the name ``folder`` if all goes well and is removed if not."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    except OSError as error:
-        raise _unwritable(folder.parent, error) from None
-    lock = (temporary / "unlocked").open("w")
-    try:
-        with suppress(OSError):
-            _lock(lock)
-        (temporary / "unlocked").rename(temporary / "lock")  # whoever sees a lock sees it locked
-        yield temporary
-        if os.name == "nt":
-            lock.close()
-        (temporary / "lock").unlink()
-        temporary.chmod(0o755)
-        if folder.exists() and not _whole(folder):
-            _remove(folder)
-        try:
-            temporary.rename(folder)
-        except OSError as error:
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise
-            # Another process was quicker with the same corpus.
-    except OSError as error:
-        raise _unwritable(folder.parent, error) from None
-    finally:
-        lock.close()
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _remove(folder: Path) -> None:
-    """Take a damaged corpus out of the way, in one step; whoever has mapped its files keeps them."""
-    aside = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    with suppress(OSError):
-        folder.rename(aside / "old")
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _remove_abandoned(cache: Path) -> None:
-    """Remove what builds that were killed left behind: their folders are no longer locked."""
-    for folder in cache.glob(".building-*"):
-        try:
-            with (folder / "lock").open("r+") as lock:
-                _lock(lock)
-                shutil.rmtree(folder, ignore_errors=True)
-        except FileNotFoundError:  # just begun, just ended, or killed at that very moment, long ago
-            with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > 86_400:
-                    shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # locked: being built
-            continue
-
-
-def _lock(file: IO[str]) -> None:
-    """Lock for this process, or OSError; where files cannot be locked so, every folder counts as in use."""
-    try:
-        import fcntl
-    except ImportError:
-        raise OSError("no file locks") from None
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _unwritable(folder: Path, error: OSError) -> DataError:
-    if error.errno == errno.ENOSPC:
-        return DataError(
-            f"the disk of {folder} is full, but the tokens are kept there. Free some or give another cache."
-        )
-    return DataError(
-        f"the cache {folder} cannot be written ({error.strerror or error}), but the tokens are kept there. "
-        "Give a folder that can be written."
-    )

@@ -15,7 +15,8 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from limner.data.split import cut_near
 from limner.data.streams import CHUNK, BrokenFileError, open_bytes, open_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 
     Read = Callable[["Source", "ReadOptions", ReadReport], Iterator["Document"]]
 
@@ -79,17 +80,26 @@ class Source:
 # ── finding files ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find_sources(paths: Iterable[Path | str], report: ReadReport, *, passing: Path | None = None) -> list[Source]:
+def find_sources(
+    paths: Iterable[Path | str],
+    report: ReadReport,
+    *,
+    passing: Path | None = None,
+    endings: Collection[str] | None = None,
+) -> list[Source]:
     """The readable files among ``paths`` and in the folders among them, folders sorted, each file once.
 
     Files and folders whose names begin with a dot are passed over, as are links back to a folder already entered
     and the folder ``passing`` (a cache may lie among the data).
 
+    Args:
+        endings: of files that are readable; None takes those of texts.
     Raises:
         DataError: a path does not exist.
     """
     found: list[Source] = []
     seen: set[str] = set()
+    endings = _READERS if endings is None else endings
     for given in paths:
         path = Path(given).expanduser()
         if not path.exists():
@@ -100,9 +110,9 @@ def find_sources(paths: Iterable[Path | str], report: ReadReport, *, passing: Pa
                 continue
             seen.add(real)
             kind = _kind(file)
-            if kind not in _READERS:
-                endings = ", ".join(sorted(_READERS))
-                report.skip(file, "unsupported ending", f"has the ending {file.suffix or '(none)'}, not {endings}")
+            if kind not in endings:
+                known = ", ".join(sorted(endings))
+                report.skip(file, "unsupported ending", f"has the ending {file.suffix or '(none)'}, not {known}")
                 continue
             try:
                 size = file.stat().st_size
@@ -308,11 +318,11 @@ def _decoded(stream: io.BufferedReader) -> Iterator[str]:
 # ── .jsonl ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Lines:
+class BadLines:
     """Counts the bad lines of one file by kind; one entry of the report for each kind, with the first line numbers."""
 
-    def __init__(self, source: Source, report: ReadReport) -> None:
-        self._source, self._report = source, report
+    def __init__(self, path: object, report: ReadReport) -> None:
+        self._path, self._report = path, report
         self._bad: dict[str, tuple[str, list[int], int]] = {}
 
     def bad(self, kind: str, detail: str, number: int) -> None:
@@ -323,43 +333,49 @@ class _Lines:
         for kind, (detail, numbers, count) in self._bad.items():
             where = f"line {numbers[0]}" if count == 1 else f"{count:,} lines ({', '.join(map(str, numbers))}"
             where += "" if count == 1 else ", …)" if count > len(numbers) else ")"
-            self._report.skip(self._source.path, kind, f"{where}: {detail}", count)
+            self._report.skip(self._path, kind, f"{where}: {detail}", count)
 
 
 def _read_jsonl(source: Source, options: ReadOptions, report: ReadReport) -> Iterator[Document]:
-    lines = _Lines(source, report)
+    lines = BadLines(source.path, report)
     column = options.column
     try:
         with open_text(source.path, source.count) as stream:
-            for number, line in enumerate(_bounded_lines(stream), start=1):
-                if line is None:
-                    lines.bad("line too long", f"longer than {MAX_RECORD >> 20} MB", number)
-                    continue
-                if not line.strip():
-                    continue
-                try:
-                    record = json.loads(line.decode())
-                except UnicodeDecodeError as error:
-                    lines.bad("not UTF-8", f"byte 0x{line[error.start]:02X} is not UTF-8", number)
-                    continue
-                except json.JSONDecodeError as error:
-                    where = f"{error.msg.removesuffix(' starting at')} at character {error.pos + 1}"
-                    lines.bad("malformed JSON", f"not JSON ({where})", number)
-                    continue
-                except (ValueError, RecursionError) as error:
-                    lines.bad("malformed JSON", f"not JSON ({str(error) or 'nested too deep'})", number)
-                    continue
+            for number, record in json_records(stream, lines):
                 if column is None and isinstance(record, dict):
                     column = _choose(source, {key for key, value in record.items() if isinstance(value, str)}, record)
                 text = record.get(column) if isinstance(record, dict) and column is not None else record
                 if not isinstance(text, str):
                     lines.bad("missing column", f"no text under {column!r}", number)
-                elif not _whole(text):
+                elif not whole_text(text):
                     lines.bad("not Unicode", "half of a surrogate pair", number)
                 else:
                     yield Document(text, source.path, number)
     finally:
         lines.finish()
+
+
+def json_records(stream: io.BufferedReader, lines: BadLines) -> Iterator[tuple[int, Any]]:
+    """What the lines of JSON hold, with their numbers; ``lines`` is told of those that are not JSON."""
+    for number, line in enumerate(_bounded_lines(stream), start=1):
+        if line is None:
+            lines.bad("line too long", f"longer than {MAX_RECORD >> 20} MB", number)
+            continue
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line.decode())
+        except UnicodeDecodeError as error:
+            lines.bad("not UTF-8", f"byte 0x{line[error.start]:02X} is not UTF-8", number)
+            continue
+        except json.JSONDecodeError as error:
+            where = f"{error.msg.removesuffix(' starting at')} at character {error.pos + 1}"
+            lines.bad("malformed JSON", f"not JSON ({where})", number)
+            continue
+        except (ValueError, RecursionError) as error:
+            lines.bad("malformed JSON", f"not JSON ({str(error) or 'nested too deep'})", number)
+            continue
+        yield number, record
 
 
 def _bounded_lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
@@ -373,7 +389,8 @@ def _bounded_lines(stream: io.BufferedReader) -> Iterator[bytes | None]:
         yield None
 
 
-def _whole(text: str) -> bool:
+def whole_text(text: str) -> bool:
+    """Whether it can be written as UTF-8: no half of a surrogate pair is in it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -400,39 +417,52 @@ def _choose(source: Source, textual: Iterable[str], every: Iterable[str]) -> str
 
 
 def _read_csv(source: Source, options: ReadOptions, report: ReadReport) -> Iterator[Document]:
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
-    lines = _Lines(source, report)
+    lines = BadLines(source.path, report)
     try:
-        with open_text(source.path, source.count) as stream:
-            first = stream.peek(CHUNK).split(b"\n", 1)[0]
-            delimiter = max(",;\t", key=lambda mark: first.count(mark.encode()))
-            text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
-            rows = csv.reader(text, delimiter=delimiter, strict=True)
-            header = next(rows, [])
+        with open_text(source.path, source.count) as stream, closing(csv_rows(stream)) as rows:
+            _, header = next(rows, (0, []))
             peeked: list[tuple[int, list[str]]] = []
             place: int | None = None
             broken: BrokenFileError | None = None
             try:
-                for row in rows:
-                    peeked.append((rows.line_num, row))
+                for number, row in rows:
+                    peeked.append((number, row))
                     if place is None and len(peeked) == _PEEKED_ROWS:
                         place = _csv_place(source, options, header, peeked)
                     if place is not None:
-                        yield from _csv_rows(source, header[place], place, peeked, lines)
+                        yield from _csv_texts(source, header[place], place, peeked, lines)
                         peeked.clear()
-            except csv.Error as error:
-                broken = BrokenFileError("broken CSV", f"line {rows.line_num}: not CSV ({error})")
             except BrokenFileError as error:
                 broken = error
-            finally:
-                text.detach()
             if peeked and place is None:
                 place = _csv_place(source, options, header, peeked)
-                yield from _csv_rows(source, header[place], place, peeked, lines)
+                yield from _csv_texts(source, header[place], place, peeked, lines)
             if broken:
                 raise broken
     finally:
         lines.finish()
+
+
+def csv_rows(stream: io.BufferedReader) -> Generator[tuple[int, list[str]], None, None]:
+    """The rows with the numbers of their lines, the header first; bytes that are not UTF-8 come as half surrogates.
+
+    To be closed before the stream is.
+
+    Raises:
+        BrokenFileError: where it is not CSV.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_RECORD))
+    first = stream.peek(CHUNK).split(b"\n", 1)[0]
+    delimiter = max(",;\t", key=lambda mark: first.count(mark.encode()))
+    text = io.TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline="")
+    rows = csv.reader(text, delimiter=delimiter, strict=True)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise BrokenFileError("broken CSV", f"line {rows.line_num}: not CSV ({error})") from None
+    finally:
+        text.detach()
 
 
 def _csv_place(source: Source, options: ReadOptions, header: list[str], rows: list[tuple[int, list[str]]]) -> int:
@@ -448,14 +478,14 @@ def _csv_place(source: Source, options: ReadOptions, header: list[str], rows: li
     return header.index(options.column)
 
 
-def _csv_rows(
-    source: Source, column: str, place: int, rows: list[tuple[int, list[str]]], lines: _Lines
+def _csv_texts(
+    source: Source, column: str, place: int, rows: list[tuple[int, list[str]]], lines: BadLines
 ) -> Iterator[Document]:
     for number, row in rows:
         if place >= len(row):
             if row:
                 lines.bad("missing column", f"too short a row for the column {column!r}", number)
-        elif not _whole(row[place]):
+        elif not whole_text(row[place]):
             lines.bad("not UTF-8", "not UTF-8", number)
         else:
             yield Document(row[place], source.path, number)
@@ -473,15 +503,22 @@ def _numeric(value: str) -> bool:
 
 
 def _read_parquet(source: Source, options: ReadOptions, report: ReadReport) -> Iterator[Document]:
+    with unpacked_file(source) as path:
+        counted = source if path == source.path else replace(source, size=0)
+        yield from _parquet_rows(counted, path, options)
+
+
+@contextmanager
+def unpacked_file(source: Source) -> Iterator[Path]:
+    """The file itself, or a copy that is not packed, for formats that are not read from their beginning."""
     if source.path.suffix.lower() not in {".gz", ".zst"}:
-        yield from _parquet_rows(source, source.path, options)
+        yield source.path
         return
-    with tempfile.NamedTemporaryFile(suffix=".parquet") as unpacked:  # Parquet is read from its end
+    with tempfile.NamedTemporaryFile(suffix=source.kind) as unpacked:
         with open_bytes(source.path, source.count) as stream:
             shutil.copyfileobj(stream, unpacked, CHUNK)
         unpacked.flush()
-        counted = Source(source.path, 0, source.kind)
-        yield from _parquet_rows(counted, Path(unpacked.name), options)
+        yield Path(unpacked.name)
 
 
 def _parquet_rows(source: Source, path: Path, options: ReadOptions) -> Iterator[Document]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MOST_SKIPS = 1000  # a folder of a million pictures must not fill the memory with their names
 
@@ -97,10 +100,63 @@ class ReadReport:
         return asdict(self) | {"skip_counts": dict(self.skip_counts)}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> ReadReport:
+    def from_json(cls, stored: dict[str, Any]) -> Self:
         """The opposite of ``to_json``."""
         skips = [Skip(**skip) for skip in stored["skips"]]
         return cls(**(stored | {"skips": skips, "skip_counts": Counter(stored["skip_counts"])}))
+
+
+@dataclass
+class PictureReport(ReadReport):
+    """The same for captioned pictures, which are what ``documents`` counts; ``text_bytes`` is of their captions.
+
+    Args:
+        captions: of all pictures.
+        enlarged: pictures smaller than the size that was asked for.
+    """
+
+    captions: int = 0
+    enlarged: int = 0
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that were read, duplicates included."""
+        return self.documents
+
+    def read(self, captions: Sequence[str]) -> None:
+        """Count one picture."""
+        self.documents += 1
+        self.captions += len(captions)
+        self.text_bytes += sum(len(caption.encode()) for caption in captions)
+
+    def skip(self, path: object, kind: str, detail: str, count: int = 0) -> None:
+        if kind not in self.skip_counts and len(self.skips) >= MOST_SKIPS:
+            self.skips.append(Skip(str(path), kind, detail, count))  # one example of each reason is always kept
+        super().skip(path, kind, detail, count)
+
+    def summary(self, most: int = 5) -> str:
+        """A few lines for people: one of counts, then notes, then each reason to skip something with one example."""
+        head = (
+            f"{_many(self.documents, 'picture')} with {_many(self.captions, 'caption')} from "
+            f"{_many(self.files, 'file')} ({_size(self.disk_bytes)} read)"
+        )
+        if self.duplicates:
+            head += f"; dropped {_many(self.duplicates, 'exact duplicate')}"
+        lines = [head]
+        if self.enlarged:
+            lines.append(f"{_many(self.enlarged, 'picture')} smaller than the size asked for, enlarged")
+        lines += self.notes
+        if self.skips:
+            lines.append(f"skipped {self.skip_counts.total():,}:")
+            first = {skip.kind: skip for skip in reversed(self.skips)}
+            ranked = self.skip_counts.most_common()
+            lines += [
+                f"  {count:,} {kind}{', such as' if count > 1 else ':'} {first[kind]}" for kind, count in ranked[:most]
+            ]
+            if len(ranked) > most:
+                rest = sum(count for _, count in ranked[most:])
+                lines.append(f"  and {rest:,} for {len(ranked) - most} other reasons")
+        return "\n".join(lines)
 
 
 def _many(count: int, thing: str) -> str:

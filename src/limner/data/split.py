@@ -141,6 +141,32 @@ def plan_split(sizes: Iterable[tuple[bytes, int]], *, share: float, seed: int) -
     return SplitPlan(share, seed, frozenset(), {longest: target / few[longest]}, note)
 
 
+def plan_whole(keys: Iterable[bytes], *, share: float, seed: int) -> SplitPlan | None:
+    """Decide how things that cannot be cut, such as pictures, are divided; None if there is not a single one.
+
+    As ``plan_split`` does, by number and not by size: of few, the first in the order of their hashes are held back.
+
+    Args:
+        keys: digests; not read further than is needed.
+    Raises:
+        DataError: there is only one.
+    """
+    few: set[bytes] = set()
+    for key in keys:
+        few.add(key)
+        if len(few) >= EXPECTED_HELD_BACK / share:
+            return SplitPlan(share, seed)
+    if not few:
+        return None
+    if len(few) == 1:
+        raise DataError(
+            "the data has 1 picture, but at least 2 are needed to train on some and hold back the rest. Give more."
+        )
+    chosen = sorted(few, key=lambda key: _draw(key, seed))[: max(1, round(share * len(few)))]
+    note = f"Only {len(few)} different pictures: {len(chosen)} of them held back for validation."
+    return SplitPlan(share, seed, frozenset(chosen), {}, note)
+
+
 def cut_near(text: str, at: int) -> int:
     """The nearest place to cut a text near ``at``: after a blank line, else a line, else a word, else ``at`` itself."""
     slack = max(1, min(at, len(text) - at) // 4)

@@ -143,12 +143,21 @@ def open_text(path: Path, count: Callable[[int], None] = lambda _: None) -> Iter
         BrokenFileError: the file is binary (a NUL byte among its first 8 KiB).
     """
     with open_bytes(path, count) as stream:
+        yield as_text(stream)
+
+
+def as_text(stream: io.BufferedReader[Any]) -> io.BufferedReader[Any]:
+    """The stream after its byte-order mark, as UTF-8 if it is UTF-16 with one.
+
+    Raises:
+        BrokenFileError: it is binary (a NUL byte among its first 8 KiB).
+    """
+    head = stream.peek(8192)[:8192]
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        stream = io.BufferedReader(_Produced(_to_utf8(stream)), CHUNK)
         head = stream.peek(8192)[:8192]
-        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            stream = io.BufferedReader(_Produced(_to_utf8(stream)), CHUNK)
-            head = stream.peek(8192)[:8192]
-        elif head.startswith(codecs.BOM_UTF8):
-            stream.read(len(codecs.BOM_UTF8))
-        if (at := head.find(b"\0")) >= 0:
-            raise BrokenFileError("binary", f"binary, not text: a NUL byte at byte {at}")
-        yield stream
+    elif head.startswith(codecs.BOM_UTF8):
+        stream.read(len(codecs.BOM_UTF8))
+    if (at := head.find(b"\0")) >= 0:
+        raise BrokenFileError("binary", f"binary, not text: a NUL byte at byte {at}")
+    return stream
