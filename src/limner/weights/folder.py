@@ -1,7 +1,7 @@
 """Our own model folders, and the one function that opens any.
 
 config.json        {"format": "limner", "version": 1, "model": ModelConfig, "card": {…}, "sha256": …,
-                    "tokenizer_sha256": …}
+                    "tokenizer_sha256": …}; a picture model has "picture" in the place of "model"
 model.safetensors  every parameter by its name in the model
 tokenizer.json     (and what else the tokenizer writes)
 """
@@ -24,10 +24,13 @@ from limner.weights.tensors import WHOLE, TensorFiles, empty_model, fill, write_
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from torch import nn
+
 
 FORMAT = "limner"
 TOKENIZER = "tokenizer.json"
 VERSION = 1
+KINDS = {"model": "text model", "picture": "picture model", "autoencoder": "picture autoencoder"}
 
 
 class SavableTokenizer(Protocol):
@@ -76,26 +79,39 @@ def save_model(
     folder = Path(folder)
     if tokenizer is not None:
         check_vocabulary(tokenizer.vocab_size, model.config, folder)
-    tensors = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    write_folder(folder, {"model": model.config.to_dict()}, model.state_dict(), tokenizer, card, dtype=dtype)
+
+
+def write_folder(
+    folder: Path,
+    described: Mapping[str, Any],
+    tensors: Mapping[str, torch.Tensor],
+    tokenizer: SavableTokenizer | None,
+    card: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a folder of ours for a model of any kind, whole or not at all.
+
+    Args:
+        described: what ``config.json`` says of the model, under a key that names its kind.
+        tensors: all its weights by name.
+        tokenizer, card, dtype: as for ``save_model``.
+    Raises:
+        WeightsError: the folder cannot be written.
+    """
+    kept = {name: value.detach().cpu() for name, value in tensors.items()}
     if dtype is not None:
-        tensors = {name: value.to(dtype) if value.is_floating_point() else value for name, value in tensors.items()}
+        kept = {name: value.to(dtype) if value.is_floating_point() else value for name, value in kept.items()}
     with replaced_folder(folder) as fresh:
-        write_tensors(fresh, tensors)
+        write_tensors(fresh, kept)
         digests = {"sha256": file_digest(fresh / WHOLE)}
         if tokenizer is not None:
             tokenizer.save(fresh)
             if (fresh / TOKENIZER).is_file():
                 digests["tokenizer_sha256"] = file_digest(fresh / TOKENIZER)
-        write_json(
-            fresh / CONFIG,
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "model": model.config.to_dict(),
-                "card": dict(card or {}),
-                **digests,
-            },
-        )
+        described = {"format": FORMAT, "version": VERSION, **described, "card": dict(card or {}), **digests}
+        write_json(fresh / CONFIG, described)
 
 
 def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: bool = True) -> LoadedModel:
@@ -116,29 +132,49 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
 
         return read_huggingface(folder, values, dtype=dtype)
     config = native_config(folder, values)
-    if verify and (folder / WHOLE).is_file():
-        found, claimed = file_digest(folder / WHOLE), str(values.get("sha256"))
-        if found != claimed:
-            raise WeightsError(
-                f"{folder / WHOLE} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it was damaged or changed. "
-                "Copy the folder again."
-            )
-    if verify and "tokenizer_sha256" in values and (folder / TOKENIZER).is_file():  # one as large would fit unnoticed
-        found, claimed = file_digest(folder / TOKENIZER), str(values["tokenizer_sha256"])
-        if found != claimed:
-            raise WeightsError(
-                f"{folder / TOKENIZER} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it is not the "
-                "tokenizer that the model was trained with. Copy the folder again."
-            )
-    files = TensorFiles(folder)
     model = empty_model(config)
+    fill_from(folder, model, values, dtype=dtype, verify=verify)
+    return LoadedModel(model, config, dict(values.get("card") or {}))
+
+
+def fill_from(
+    folder: Path, model: nn.Module, values: Mapping[str, Any], *, dtype: torch.dtype | None = None, verify: bool = True
+) -> None:
+    """Give a model on the meta device the weights of a folder of ours.
+
+    Args:
+        values: its ``config.json``.
+        dtype, verify: as for ``load_model``.
+    Raises:
+        WeightsError: a file is missing, damaged or a pickle, or the tensors are not the model's.
+    """
+    if verify:
+        _verify(folder, values)
+    files = TensorFiles(folder)
     expect_tensors(
         {name: tuple(value.shape) for name, value in model.state_dict().items()},
         {name: files.shape(name) for name in files.names},
         folder,
     )
     fill(model, {name: files[name] for name in files.names}, dtype)
-    return LoadedModel(model, config, dict(values.get("card") or {}))
+
+
+def _verify(folder: Path, values: Mapping[str, Any]) -> None:
+    """Compare the files with their checksums."""
+    if (folder / WHOLE).is_file():
+        found, claimed = file_digest(folder / WHOLE), str(values.get("sha256"))
+        if found != claimed:
+            raise WeightsError(
+                f"{folder / WHOLE} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it was damaged or changed. "
+                "Copy the folder again."
+            )
+    if "tokenizer_sha256" in values and (folder / TOKENIZER).is_file():  # one as large would fit unnoticed
+        found, claimed = file_digest(folder / TOKENIZER), str(values["tokenizer_sha256"])
+        if found != claimed:
+            raise WeightsError(
+                f"{folder / TOKENIZER} has checksum {found[:12]}…, but {CONFIG} says {claimed[:12]}…: it is not the "
+                "tokenizer that the model was trained with. Copy the folder again."
+            )
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -163,11 +199,20 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def native_config(folder: Path, values: Mapping[str, Any]) -> ModelConfig:
-    """The model that the ``config.json`` of one of our own folders describes.
+    """The text model that the ``config.json`` of one of our own folders describes.
 
     Raises:
-        WeightsError: the format is another.
+        WeightsError: the format is another, or the model is of another kind.
         ConfigError: an entry is unknown, missing or ill-typed.
+    """
+    return ModelConfig.from_dict(described(folder, values, "model"))
+
+
+def described(folder: Path, values: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """What ``config.json`` says under the key of a kind of model.
+
+    Raises:
+        WeightsError: the format, the version or the kind is another.
     """
     if values.get("format") != FORMAT:
         raise WeightsError(
@@ -179,7 +224,14 @@ def native_config(folder: Path, values: Mapping[str, Any]) -> ModelConfig:
             f"{folder / CONFIG} has version {values.get('version')!r}, but this limner reads {VERSION}. "
             "Use the release that wrote it."
         )
-    return ModelConfig.from_dict(values.get("model") or {})
+    if kind not in values and (other := kind_of(values)) is not None:
+        raise WeightsError(f"{folder} is a {KINDS[other]}, but a {KINDS[kind]} is needed here. Give another folder.")
+    return dict(values.get(kind) or {})
+
+
+def kind_of(values: Mapping[str, Any]) -> str | None:
+    """The key of the kind that a ``config.json`` of ours describes; None: none that we know."""
+    return next((kind for kind in KINDS if kind in values), None)
 
 
 def check_vocabulary(tokens: int, config: ModelConfig, folder: Path | str) -> None:

@@ -7,11 +7,12 @@ memory than it has weights. Nothing is ever unpickled.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from limner.core.errors import WeightsError
@@ -19,11 +20,13 @@ from limner.core.transformer import Transformer
 from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from limner.core.config import ModelConfig
+
+M = TypeVar("M", bound=nn.Module)
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -156,8 +159,13 @@ class _Unset(TorchFunctionMode):
 
 def empty_model(config: ModelConfig) -> Transformer:
     """The model without weights, on the meta device; ``fill`` gives it some."""
+    return without_weights(lambda: Transformer(config))
+
+
+def without_weights(make: Callable[[], M]) -> M:
+    """What ``make`` makes, on the meta device and without start values."""
     with torch.device("meta"), _Unset():
-        return Transformer(config)
+        return make()
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
