@@ -1,0 +1,1 @@
+"""Pictures: the world they are drawn from."""
