@@ -107,8 +107,8 @@ def compose(scene: Scene) -> tuple[Shape, ...]:
     for index in order:
         place = places[index]
         if scene.figures[index].pose in ("sitting", "standing") and not (scene.relation == "on" and index == 0):
-            _shadow(sheet, drawn[index], place, index)
-        for shape in drawn[index].shapes:
+            _shadow(sheet, drawn[index], place)
+        for shape in drawn[index].sheet.shapes:
             shape.place = place @ shape.place
             sheet.shapes.append(shape)
     return tuple(sheet.shapes)
@@ -118,64 +118,75 @@ def _parts(index: int) -> tuple[int, int]:
     return 1 + 2 * index, 2 + 2 * index
 
 
-def _figure(scene: Scene, index: int) -> Sheet:
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A figure that is drawn but not yet placed, with the boxes that its place hangs on."""
+
+    sheet: Sheet
+    alone: tuple[float, float, float, float]  # the animal
+    whole: tuple[float, float, float, float]  # with its hat
+
+    @property
+    def height(self) -> float:
+        return self.alone[3] - self.alone[1]
+
+
+def _figure(scene: Scene, index: int) -> _Drawn:
     sheet = Sheet()
-    figure: Figure = scene.figures[index]
-    FigureDrawer(sheet, figure, Dice(scene.seed, f"figure {index}"), light_of(scene.time), _parts(index)).draw()
-    return sheet
-
-
-def _fit(sheet: Sheet, index: int, height: float, room: tuple[float, float, float, float], flip: bool) -> tuple[float, Place]:
-    """The scale and the place that put a figure at the lower end of a room (left, top, right, bottom)."""
     animal, hat = _parts(index)
-    left, top, right, bottom = sheet.box((animal, hat))
-    alone = sheet.box((animal,))
-    scale = min(
-        height / (alone[3] - alone[1]),
-        (room[3] - room[1]) / (bottom - top),
-        (room[2] - room[0]) / (right - left),
+    dice = Dice(scene.seed, f"figure {index}")
+    FigureDrawer(sheet, scene.figures[index], dice, light_of(scene.time), (animal, hat)).draw()
+    alone, worn = sheet.box(animal), sheet.box(hat)
+    assert alone is not None
+    whole = (
+        alone
+        if worn is None
+        else (min(alone[0], worn[0]), min(alone[1], worn[1]), max(alone[2], worn[2]), max(alone[3], worn[3]))
     )
-    middle = (left + right) / 2
+    return _Drawn(sheet, alone, whole)
+
+
+def _fit(drawn: _Drawn, height: float, room: tuple[float, float, float, float], flip: bool) -> tuple[float, Place]:
+    """The scale and the place that put a figure at the lower end of a room (left, top, right, bottom)."""
+    left, top, right, bottom = drawn.whole
+    scale = min(height / drawn.height, (room[3] - room[1]) / (bottom - top), (room[2] - room[0]) / (right - left))
     x = (room[0] + room[2]) / 2
-    return scale, at(x, room[3], size=scale, flip=flip) @ at(-middle, -bottom)
+    return scale, at(x, room[3], size=scale, flip=flip) @ at(-(left + right) / 2, -bottom)
 
 
-def _one(sheet: Sheet, dice: Dice) -> Place:
-    height = dice.between(*ONE)
-    flip = dice.chance(0.5)
-    low = dice.between(88, 96)
-    scale, place = _fit(sheet, 0, height, (MARGIN, MARGIN, 100 - MARGIN, low), flip)
-    left, _, right, _ = sheet.box(_parts(0))
+def _one(drawn: _Drawn, dice: Dice) -> Place:
+    room = (MARGIN, MARGIN, 100 - MARGIN, dice.between(88, 96))
+    scale, place = _fit(drawn, dice.between(*ONE), room, dice.chance(0.5))
+    left, _, right, _ = drawn.whole
     slack = max(0.0, (100 - 2 * MARGIN - (right - left) * scale) / 2)
     return at(dice.between(-1, 1) * min(slack, 14.0), 0) @ place
 
 
-def _side_by_side(drawn: list[Sheet], scene: Scene, dice: Dice) -> list[Place]:
+def _side_by_side(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
     first_left = scene.relation == "left of" or dice.chance(0.5)
     places = []
-    for index, sheet in enumerate(drawn):
+    for index, one in enumerate(drawn):
         left = first_left == (index == 0)
         room = (MARGIN, MARGIN, 49.5, 0.0) if left else (50.5, MARGIN, 100 - MARGIN, 0.0)
         low = dice.between(86, 96)
         # Whoever climbs has the tree on the outer side, or it would stand between the two.
         flip = left if scene.figures[index].pose == "climbing a tree" else dice.chance(0.5)
         flip = not left if scene.figures[index].pose == "scaling a branch" else flip
-        _, place = _fit(sheet, index, dice.between(*TWO), (*room[:3], low), flip)
+        _, place = _fit(one, dice.between(*TWO), (*room[:3], low), flip)
         places.append(place)
     return places
 
 
-def _stacked(drawn: list[Sheet], scene: Scene, dice: Dice) -> list[Place]:
+def _stacked(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
     """The second stands; the first sits on the back of it, away from its head."""
     flip = dice.chance(0.5)
     low = dice.between(90, 97)
-    scale, below = _fit(drawn[1], 1, dice.between(46, 54), (4, 40, 96, low), flip)
-    left, top, right, bottom = drawn[0].box(_parts(0))
+    scale, below = _fit(drawn[1], dice.between(46, 54), (4, 40, 96, low), flip)
+    left, top, right, bottom = drawn[0].whole
     seat = below.apply(1.62 * _length(scene.figures[1]), 0.62)
-    height = min(dice.between(44, 50), (seat[1] - MARGIN) / (bottom - top) * (bottom - top))
-    alone = drawn[0].box(_parts(0)[:1])
-    size = min(height / (alone[3] - alone[1]), (seat[1] - MARGIN) / (bottom - top), scale * 1.05)
-    x = min(max(seat[0], MARGIN + (right - left) / 2 * size), 100 - MARGIN - (right - left) / 2 * size)
+    size = min(dice.between(44, 50) / drawn[0].height, (seat[1] - MARGIN) / (bottom - top), scale * 1.05)
+    half = (right - left) / 2 * size
+    x = min(max(seat[0], MARGIN + half), 100 - MARGIN - half)
     return [at(x, seat[1], size=size, flip=not flip) @ at(-(left + right) / 2, -bottom), below]
 
 
@@ -185,8 +196,8 @@ def _length(figure: Figure) -> float:
     return ANIMALS_AS_DRAWN[figure.animal].length
 
 
-def _shadow(sheet: Sheet, figure: Sheet, place: Place, index: int) -> None:
-    left, _, right, bottom = figure.box(_parts(index)[:1])
+def _shadow(sheet: Sheet, drawn: _Drawn, place: Place) -> None:
+    left, _, right, bottom = drawn.alone
     x, y = place.apply((left + right) / 2, bottom)
     half = abs(place.a) * (right - left) / 2
     sheet.fill(ellipses((0, 0, 1, 0.14)), (0.05, 0.05, 0.1), alpha=0.28, place=at(x, y - 0.8, size=half * 0.9))

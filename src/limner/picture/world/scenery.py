@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from limner.picture.world.figure import Light
-from limner.picture.world.shapes import Colour, Sheet, blobs, darker, ellipses, lighter, mix, polygons, rgb
+from limner.picture.world.shapes import Colour, Sheet, blobs, darker, ellipses, lighter, loose_polygons, mix, polygons, rgb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,7 +130,7 @@ def _city(sheet: Sheet, hour: Hour, dice: Dice, time: str) -> None:
     windows = []
     while x < 100:
         width, top = dice.between(14, 22), dice.between(12, 38)
-        sheet.fill(polygons(((x, top), (x + width, top), (x + width, 80), (x, 80))), hour.on(codes[at_code % 6]))
+        sheet.fill(loose_polygons(((x, top), (x + width, top), (x + width, 80), (x, 80))), hour.on(codes[at_code % 6]))
         for row in range(4):
             for column in (0.2, 0.6):
                 wx, wy = x + width * column, top + 5 + row * 11
@@ -145,7 +145,7 @@ def _city(sheet: Sheet, hour: Hour, dice: Dice, time: str) -> None:
 
 def _fill_once(sheet: Sheet, parts, colour: Colour) -> None:  # type: ignore[no-untyped-def]
     """Outlines that are different in every picture are not kept."""
-    sheet.fill(polygons.__wrapped__(*parts), colour)
+    sheet.fill(loose_polygons(*parts), colour)
 
 
 def _forest(sheet: Sheet, hour: Hour, dice: Dice, time: str) -> None:

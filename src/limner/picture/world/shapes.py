@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy as np
 from limner.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ Points = tuple[Point, ...]
 Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
 
 SCENERY = 0
-_IDS = 40  # grey levels between two parts in the picture of the parts
+_STEP = 40  # grey levels between two parts in the picture of the parts
 
 
 @cache
@@ -99,21 +100,48 @@ def at(x: float, y: float, *, turn: float = 0.0, size: float = 1.0, wide: float 
 # ── outlines ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, eq=False)
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+
+
 class Outline:
-    """A path of the drawing library and the box that it surely lies in."""
+    """Points that become a path of the drawing library, and the box that they lie in.
 
-    path: Any
-    box: tuple[float, float, float, float]
+    The library makes straight lines of curves before it places them, each about four units long; so a path is kept
+    larger than it was given, and one is made for every size of picture that is asked for.
+    """
+
+    def __init__(self, add: Callable[[Any, float], None], box: Box) -> None:
+        self._add = add
+        self.box = box
+        self._across = max(box[2] - box[0], box[3] - box[1])
+        self._kept: dict[int, tuple[Any, float]] = {}
+
+    def path(self, units: int) -> tuple[Any, float]:
+        """The path, about ``units`` across, and how many times as large as given it is."""
+        kept = self._kept.get(units)
+        if kept is None:
+            scale = units / self._across
+            path = _library().Path()
+            self._add(path, scale)
+            kept = self._kept[units] = path, scale
+        return kept
 
 
-def _outline(path: Any, points: Sequence[Point]) -> Outline:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    return Outline(path, (min(xs), min(ys), max(xs), max(ys)))
+def _around(points: Iterable[Point]) -> Box:
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
-def _add_smooth(path: Any, points: Points, closed: bool) -> None:
+def _add_straight(path: Any, points: Points, scale: float) -> None:
+    path.move_to(points[0][0] * scale, points[0][1] * scale)
+    for x, y in points[1:]:
+        path.line_to(x * scale, y * scale)
+    path.close()
+
+
+def _add_smooth(path: Any, points: Points, scale: float, *, closed: bool) -> None:
     """A Catmull-Rom spline through the points."""
+    points = tuple((x * scale, y * scale) for x, y in points)
     n = len(points)
     path.move_to(*points[0])
     for i in range(n if closed else n - 1):
@@ -140,41 +168,47 @@ def _clockwise(points: Points) -> Points:
 @cache
 def blobs(*parts: Points) -> Outline:
     """Closed smooth curves through points; where they overlap they are one shape."""
-    path = _library().Path()
-    for points in parts:
-        _add_smooth(path, _clockwise(points), closed=True)
-    return _outline(path, [point for points in parts for point in points])
+
+    def add(path: Any, scale: float) -> None:
+        for points in parts:
+            _add_smooth(path, _clockwise(points), scale, closed=True)
+
+    return Outline(add, _around(chain(*parts)))
 
 
-@cache
-def polygons(*parts: Points) -> Outline:
+def loose_polygons(*parts: Points) -> Outline:
     """Closed shapes with straight sides."""
-    path = _library().Path()
-    for points in parts:
-        points = _clockwise(points)
-        path.move_to(*points[0])
-        for point in points[1:]:
-            path.line_to(*point)
-        path.close()
-    return _outline(path, [point for points in parts for point in points])
+
+    def add(path: Any, scale: float) -> None:
+        for points in parts:
+            _add_straight(path, _clockwise(points), scale)
+
+    return Outline(add, _around(chain(*parts)))
+
+
+polygons = cache(loose_polygons)  # for those that are the same in many pictures
 
 
 @cache
 def lines(*parts: Points) -> Outline:
     """Open smooth curves, to be stroked."""
-    path = _library().Path()
-    for points in parts:
-        _add_smooth(path, points, closed=False)
-    return _outline(path, [point for points in parts for point in points])
+
+    def add(path: Any, scale: float) -> None:
+        for points in parts:
+            _add_smooth(path, points, scale, closed=False)
+
+    return Outline(add, _around(chain(*parts)))
 
 
 @cache
 def ellipses(*parts: tuple[float, float, float, float]) -> Outline:
     """Ellipses, each (x, y, half width, half height)."""
-    path = _library().Path()
-    for part in parts:
-        path.ellipse(*part)
-    return _outline(path, [p for x, y, w, h in parts for p in ((x - w, y - h), (x + w, y + h))])
+
+    def add(path: Any, scale: float) -> None:
+        for part in parts:
+            path.ellipse(*(length * scale for length in part))
+
+    return Outline(add, _around(p for x, y, w, h in parts for p in ((x - w, y - h), (x + w, y + h))))
 
 
 @cache
@@ -253,18 +287,20 @@ class Sheet:
         where = self.place if place is None else self.place @ place
         self.shapes.append(Shape(outline, where, colour, width, alpha, None, self.part, None))
 
-    def box(self, parts: Sequence[int]) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom of the shapes of these parts, lines' widths not counted."""
-        xs: list[float] = []
-        ys: list[float] = []
+    def box(self, part: int) -> Box | None:
+        """Left, top, right and bottom of what is filled in a part, or None where there is nothing."""
+        left = top = math.inf
+        right = bottom = -math.inf
         for shape in self.shapes:
-            if shape.part in parts:
-                left, top, right, bottom = shape.outline.box
-                for corner in ((left, top), (right, top), (left, bottom), (right, bottom)):
-                    x, y = shape.place.apply(*corner)
-                    xs.append(x)
-                    ys.append(y)
-        return min(xs), min(ys), max(xs), max(ys)
+            if shape.part == part and shape.width is None and shape.clip is None:
+                x0, y0, x1, y1 = shape.outline.box
+                place = shape.place
+                x, y = place.apply((x0 + x1) / 2, (y0 + y1) / 2)
+                wide = (abs(place.a) * (x1 - x0) + abs(place.c) * (y1 - y0)) / 2
+                high = (abs(place.b) * (x1 - x0) + abs(place.d) * (y1 - y0)) / 2
+                left, right = min(left, x - wide), max(right, x + wide)
+                top, bottom = min(top, y - high), max(bottom, y + high)
+        return (left, top, right, bottom) if left < right else None
 
 
 class _States:
@@ -300,44 +336,19 @@ def render(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
     agg = _library()
     pixels = np.zeros((size, size, 4), np.uint8)
     canvas = agg.CanvasRGBA32(pixels)
-    scale = size / 100
-    clipped: dict[int, Any] = {}
+    stencil = _Stencil(size)
+    fill = _STATES.get(None, True)
     for shape in shapes:
-        place = _transform(shape.place, scale)
-        colour, below = shape.colour, shape.below
-        if below is None:
-            paint = agg.SolidPaint(*colour, shape.alpha)
+        path, place, scale = _placed(shape.outline, shape.place, size)
+        if shape.below is None:
+            paint = agg.SolidPaint(*shape.colour, shape.alpha)
         else:
-            stops = ((0.0, *colour, shape.alpha), (1.0, *below, shape.alpha))
-            paint = agg.LinearGradientPaint(
-                0, 0, 0, 1, stops, agg.GradientSpread.SpreadPad, agg.GradientUnits.ObjectBoundingBox
-            )
+            paint = _shading((*shape.colour, shape.alpha), (*shape.below, shape.alpha))
         if shape.width is not None:
-            canvas.draw_shape(shape.outline.path, place, _STATES.get(shape.width, True), stroke=paint)
-        elif shape.clip is None:
-            canvas.draw_shape(shape.outline.path, place, _STATES.get(None, True), fill=paint)
+            canvas.draw_shape(path, place, _STATES.get(shape.width * scale, True), stroke=paint)
         else:
-            canvas.draw_shape(
-                shape.outline.path, place, _stencil(clipped, shape, place, size), fill=paint
-            )
+            canvas.draw_shape(path, place, fill if shape.clip is None else stencil.state(shape), fill=paint)
     return np.ascontiguousarray(pixels[:, :, :3])
-
-
-def _stencil(kept: dict[int, Any], shape: Shape, place: Any, size: int) -> Any:
-    """The drawing state that draws within the shape's clip; neighbours in the list mostly share it."""
-    agg = _library()
-    key = (id(shape.clip), shape.place)
-    if kept.get(0) == key:
-        return kept[1]
-    mask = np.zeros((size, size), np.uint8)
-    canvas = agg.CanvasG8(mask)
-    assert shape.clip is not None
-    canvas.draw_shape(shape.clip.path, place, _STATES.get(None, True), fill=agg.SolidPaint(1, 1, 1))
-    state = agg.GraphicsState(
-        drawing_mode=agg.DrawingMode.DrawFill, stencil=agg.Image(mask, agg.PixelFormat.Gray8)
-    )
-    kept[0], kept[1] = key, state
-    return state
 
 
 def render_parts(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
@@ -345,18 +356,53 @@ def render_parts(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
     agg = _library()
     pixels = np.zeros((size, size), np.uint8)
     canvas = agg.CanvasG8(pixels)
-    scale = size / 100
     for shape in shapes:
-        if shape.clip is None and shape.alpha == 1:  # what is clipped lies on its own part, and shade hides nothing
-            grey = shape.part * _IDS / 255
-            paint = agg.SolidPaint(grey, grey, grey)
-            state = _STATES.get(shape.width, False)
-            how = {"fill": paint} if shape.width is None else {"stroke": paint}
-            canvas.draw_shape(shape.outline.path, _transform(shape.place, scale), state, **how)
-    return ((pixels.astype(np.uint16) + _IDS // 2) // _IDS).astype(np.uint8)
+        if shape.clip is not None or shape.alpha < 1:
+            continue  # what is clipped lies on its own part, and what shines through hides nothing
+        path, place, scale = _placed(shape.outline, shape.place, size)
+        grey = shape.part * _STEP / 255
+        paint = agg.SolidPaint(grey, grey, grey)
+        if shape.width is None:
+            canvas.draw_shape(path, place, _STATES.get(None, False), fill=paint)
+        else:
+            canvas.draw_shape(path, place, _STATES.get(shape.width * scale, False), stroke=paint)
+    return ((pixels.astype(np.uint16) + _STEP // 2) // _STEP).astype(np.uint8)
 
 
-def _transform(place: Place, scale: float) -> Any:
-    return _library().Transform(
-        place.a * scale, place.b * scale, place.c * scale, place.d * scale, place.e * scale, place.f * scale
+class _Stencil:
+    """The drawing state that draws within a clip; neighbours in the list mostly share it."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._of: tuple[Outline | None, Place | None] = (None, None)
+        self._state: Any = None
+
+    def state(self, shape: Shape) -> Any:
+        if self._of != (shape.clip, shape.place):
+            assert shape.clip is not None
+            agg = _library()
+            mask = np.zeros((self.size, self.size), np.uint8)
+            path, place, _ = _placed(shape.clip, shape.place, self.size)
+            agg.CanvasG8(mask).draw_shape(path, place, _STATES.get(None, True), fill=agg.SolidPaint(1, 1, 1))
+            stencil = agg.Image(mask, agg.PixelFormat.Gray8)
+            self._state = agg.GraphicsState(drawing_mode=agg.DrawingMode.DrawFill, stencil=stencil)
+            self._of = (shape.clip, shape.place)
+        return self._state
+
+
+def _placed(outline: Outline, place: Place, size: int) -> tuple[Any, Any, float]:
+    """The path, where it goes in pixels, and how many units of the path are one of the outline."""
+    path, scale = outline.path(max(32, 1 << (size // 2 - 1).bit_length()))
+    pixels = size / 100
+    own = pixels / scale
+    where = _library().Transform(
+        place.a * own, place.b * own, place.c * own, place.d * own, place.e * pixels, place.f * pixels
     )
+    return path, where, scale
+
+
+def _shading(top: tuple[float, ...], low: tuple[float, ...]) -> Any:
+    agg = _library()
+    stops = ((0.0, *top), (1.0, *low))
+    units = agg.GradientUnits.ObjectBoundingBox
+    return agg.LinearGradientPaint(0, 0, 0, 1, stops, agg.GradientSpread.SpreadPad, units)
