@@ -1,0 +1,210 @@
+"""A scene becomes a picture with its truth: what is where, to the pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from limner.core.errors import ConfigError
+from limner.picture.world.dice import Dice
+from limner.picture.world.figure import FigureDrawer
+from limner.picture.world.scenery import draw_scenery, light_of
+from limner.picture.world.shapes import Place, Shape, Sheet, at, ellipses, render, render_parts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from limner.picture.world.scene import Figure, Scene
+
+SIZES = (32, 1024)
+ONE = (56.0, 80.0)  # of the frame's height, for one animal without its hat
+TWO = (46.0, 60.0)
+MARGIN = 2.0
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class FigureBoxes:
+    """Left, top, right, bottom in pixels, right and bottom outside; None where nothing is seen."""
+
+    animal: Box | None
+    hat: Box | None
+
+
+@dataclass(frozen=True, eq=False)
+class FigureMasks:
+    """What is seen of a figure: bool, (size, size)."""
+
+    animal: NDArray[np.bool_]
+    hat: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A picture and, when asked, its truth.
+
+    Args:
+        scene: what it shows.
+        size: pixels a side.
+        image: uint8, (size, size, 3), red, green and blue.
+    """
+
+    scene: Scene
+    size: int
+    image: NDArray[np.uint8]
+    shapes: tuple[Shape, ...]
+
+    @cached_property
+    def masks(self) -> tuple[FigureMasks, ...]:
+        """Of each figure, the pixels where it is seen; what covers it is left out."""
+        parts = render_parts(self.shapes, self.size)
+        return tuple(
+            FigureMasks(parts == _parts(index)[0], parts == _parts(index)[1])
+            for index in range(len(self.scene.figures))
+        )
+
+    @cached_property
+    def boxes(self) -> tuple[FigureBoxes, ...]:
+        """Of each figure, the boxes around what is seen of the animal and of its hat."""
+        return tuple(FigureBoxes(_box(mask.animal), _box(mask.hat)) for mask in self.masks)
+
+
+def draw(scene: Scene, size: int = 128) -> Drawing:
+    """Draw a scene.
+
+    The same scene is the same picture at every size, only sharper.
+
+    Args:
+        scene: what to show.
+        size: pixels a side.
+    Raises:
+        ConfigError: ``size`` is below 32 or above 1024.
+        MissingExtraError: the drawing library is not installed.
+    """
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise ConfigError(f"size is {size}, but pictures are {SIZES[0]} to {SIZES[1]} pixels a side. Choose one of these.")
+    shapes = compose(scene)
+    return Drawing(scene, size, render(shapes, size), shapes)
+
+
+def compose(scene: Scene) -> tuple[Shape, ...]:
+    """All shapes of a scene from back to front, in a frame 100 units wide."""
+    sheet = Sheet()
+    draw_scenery(sheet, scene.background, scene.time, Dice(scene.seed, "scenery"))
+    dice = Dice(scene.seed, "layout")
+    drawn = [_figure(scene, index) for index in range(len(scene.figures))]
+    if scene.relation is None:
+        places = [_one(drawn[0], dice)]
+    elif scene.relation == "on":
+        places = _stacked(drawn, scene, dice)
+    else:
+        places = _side_by_side(drawn, scene, dice)
+    order = (1, 0) if scene.relation == "on" else range(len(drawn))
+    for index in order:
+        place = places[index]
+        if scene.figures[index].pose in ("sitting", "standing") and not (scene.relation == "on" and index == 0):
+            _shadow(sheet, drawn[index], place)
+        for shape in drawn[index].sheet.shapes:
+            shape.place = place @ shape.place
+            sheet.shapes.append(shape)
+    return tuple(sheet.shapes)
+
+
+def _parts(index: int) -> tuple[int, int]:
+    return 1 + 2 * index, 2 + 2 * index
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """A figure that is drawn but not yet placed, with the boxes that its place hangs on."""
+
+    sheet: Sheet
+    alone: tuple[float, float, float, float]  # the animal
+    whole: tuple[float, float, float, float]  # with its hat
+
+    @property
+    def height(self) -> float:
+        return self.alone[3] - self.alone[1]
+
+
+def _figure(scene: Scene, index: int) -> _Drawn:
+    sheet = Sheet()
+    animal, hat = _parts(index)
+    dice = Dice(scene.seed, f"figure {index}")
+    FigureDrawer(sheet, scene.figures[index], dice, light_of(scene.time), (animal, hat)).draw()
+    alone, worn = sheet.box(animal), sheet.box(hat)
+    assert alone is not None
+    whole = (
+        alone
+        if worn is None
+        else (min(alone[0], worn[0]), min(alone[1], worn[1]), max(alone[2], worn[2]), max(alone[3], worn[3]))
+    )
+    return _Drawn(sheet, alone, whole)
+
+
+def _fit(drawn: _Drawn, height: float, room: tuple[float, float, float, float], flip: bool) -> tuple[float, Place]:
+    """The scale and the place that put a figure at the lower end of a room (left, top, right, bottom)."""
+    left, top, right, bottom = drawn.whole
+    scale = min(height / drawn.height, (room[3] - room[1]) / (bottom - top), (room[2] - room[0]) / (right - left))
+    x = (room[0] + room[2]) / 2
+    return scale, at(x, room[3], size=scale, flip=flip) @ at(-(left + right) / 2, -bottom)
+
+
+def _one(drawn: _Drawn, dice: Dice) -> Place:
+    room = (MARGIN, MARGIN, 100 - MARGIN, dice.between(88, 96))
+    scale, place = _fit(drawn, dice.between(*ONE), room, dice.chance(0.5))
+    left, _, right, _ = drawn.whole
+    slack = max(0.0, (100 - 2 * MARGIN - (right - left) * scale) / 2)
+    return at(dice.between(-1, 1) * min(slack, 14.0), 0) @ place
+
+
+def _side_by_side(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
+    first_left = scene.relation == "left of" or dice.chance(0.5)
+    places = []
+    for index, one in enumerate(drawn):
+        left = first_left == (index == 0)
+        room = (MARGIN, MARGIN, 49.5, 0.0) if left else (50.5, MARGIN, 100 - MARGIN, 0.0)
+        low = dice.between(86, 96)
+        # Whoever climbs has the tree on the outer side, or it would stand between the two.
+        flip = left if scene.figures[index].pose == "climbing a tree" else dice.chance(0.5)
+        flip = not left if scene.figures[index].pose == "scaling a branch" else flip
+        _, place = _fit(one, dice.between(*TWO), (*room[:3], low), flip)
+        places.append(place)
+    return places
+
+
+def _stacked(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
+    """The second stands; the first sits on the back of it, away from its head."""
+    flip = dice.chance(0.5)
+    low = dice.between(90, 97)
+    scale, below = _fit(drawn[1], dice.between(46, 54), (4, 40, 96, low), flip)
+    left, top, right, bottom = drawn[0].whole
+    seat = below.apply(1.62 * _length(scene.figures[1]), 0.62)
+    size = min(dice.between(44, 50) / drawn[0].height, (seat[1] - MARGIN) / (bottom - top), scale * 1.05)
+    half = (right - left) / 2 * size
+    x = min(max(seat[0], MARGIN + half), 100 - MARGIN - half)
+    return [at(x, seat[1], size=size, flip=not flip) @ at(-(left + right) / 2, -bottom), below]
+
+
+def _length(figure: Figure) -> float:
+    from limner.picture.world.animals import ANIMALS_AS_DRAWN
+
+    return ANIMALS_AS_DRAWN[figure.animal].length
+
+
+def _shadow(sheet: Sheet, drawn: _Drawn, place: Place) -> None:
+    left, _, right, bottom = drawn.alone
+    x, y = place.apply((left + right) / 2, bottom)
+    half = abs(place.a) * (right - left) / 2
+    sheet.fill(ellipses((0, 0, 1, 0.14)), (0.05, 0.05, 0.1), alpha=0.28, place=at(x, y - 0.8, size=half * 0.9))
+
+
+def _box(mask: NDArray[np.bool_]) -> Box | None:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
