@@ -195,7 +195,7 @@ class PictureSetWriter:
             captions: one at the least.
         Raises:
             ShapeError: the array has another shape or dtype.
-            DataError: there is no caption, or the disk is full.
+            DataError: there is no caption; or the disk is full, which ends the set.
         """
         expected = (*self.buckets[bucket], 3)
         if array.shape != expected or array.dtype != np.uint8:
@@ -215,6 +215,7 @@ class PictureSetWriter:
             self.num_captions += len(captions)
             self._index.write(np.array([bucket, self.counts[bucket], self.num_captions], dtype="<i8").tobytes())
         except OSError as error:
+            self._abandon()
             raise unwritable(self.folder, error, "the pictures are") from None
         self.counts[bucket] += 1
 

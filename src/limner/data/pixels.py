@@ -59,8 +59,8 @@ def open_picture(data: bytes, *, shortest: int | None = None) -> ImageFile:
             case b"RIFF" if data[8:12] == b"WEBP":
                 image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
             case begin:
-                shown = begin.decode("ascii", errors="replace") if begin.isascii() else begin.hex(" ")
-                raise BrokenFileError("not a picture", f"not a PNG, JPEG or WebP: it begins with {shown!r}")
+                shown = repr(begin.decode()) if begin.isascii() and begin.decode().isprintable() else begin.hex(" ")
+                raise BrokenFileError("not a picture", f"not a PNG, JPEG or WebP: it begins with {shown}")
     width, height = image.size
     size = f"{width:,} × {height:,} pixels"
     if width * height > MAX_PIXELS:
