@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limner.core.errors import ConfigError, DataError, MissingExtraError
-from limner.data import PictureReport, pixels, read_pictures
+from limner.data import PictureReport, pictures, pixels, read_pictures
 from limner.data.pixels import aspect_buckets, fitted, nearest_bucket, open_picture, to_rgb
 from limner.data.streams import BrokenFileError
 
@@ -478,6 +478,20 @@ class TestTars:
         whole.write_bytes(b"garbage" * 500)
         with pytest.raises(DataError, match="1 broken tar"):
             read(tmp_path)
+
+
+def test_very_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "MAX_FILE", 1000)
+    with_caption(tmp_path, "a.png", encoded(plain()) + bytes(1000))
+    with_caption(tmp_path, "b.png", encoded(plain()))
+    with_caption(tmp_path, "c.png", encoded(plain()), "word " * 300_000)
+    tar_of(tmp_path / "d.tar", {"d.png": bytes(2000), "d.txt": b"x"})
+    found, report = read(tmp_path)
+    assert [name for name, _, _ in found] == ["b.png"]
+    assert report.skip_counts == {"too large a file": 2, "caption too long": 1}
+    assert "d.tar/d.png: a file of 2,000 bytes, more than 1,000" in [
+        str(skip).removeprefix(f"{tmp_path}/") for skip in report.skips
+    ]
 
 
 class TestParquet:
