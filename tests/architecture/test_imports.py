@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "limner"
 CORE = sorted((PACKAGE / "core").glob("*.py"))
 CLI_FILES = sorted(path.stem for path in (PACKAGE / "cli").glob("*.py") if path.stem not in ("__init__", "app"))
 VERB_FILES = [name for name in CLI_FILES if "\napp = typer.Typer(" in (PACKAGE / "cli" / f"{name}.py").read_text()]
-HEAVY = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "pyarrow", "tensorboard")
+HEAVY = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "pyarrow", "PIL", "tensorboard")
 
 
 def run_python(code: str) -> subprocess.CompletedProcess[str]:

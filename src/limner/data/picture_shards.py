@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +64,8 @@ if TYPE_CHECKING:
 FORMAT, VERSION = "limner-pictures", 1
 MANIFEST = "pictures.json"
 REPORT = "report.json"
-TOGETHER = 8  # pictures that a thread decodes before it hands over; small ones are quicker than handing over is
+TOGETHER = 64  # pictures that a thread decodes before it hands over; small ones are quicker than handing over is
+TOGETHER_BYTES = 4 << 20  # and no more than this, of files or of what becomes of them
 _PARTS: tuple[Part, Part] = ("train", "validation")
 
 
@@ -195,7 +195,7 @@ class PictureSetWriter:
             captions: one at the least.
         Raises:
             ShapeError: the array has another shape or dtype.
-            DataError: there is no caption, or the disk is full.
+            DataError: there is no caption; or the disk is full, which ends the set.
         """
         expected = (*self.buckets[bucket], 3)
         if array.shape != expected or array.dtype != np.uint8:
@@ -215,6 +215,7 @@ class PictureSetWriter:
             self.num_captions += len(captions)
             self._index.write(np.array([bucket, self.counts[bucket], self.num_captions], dtype="<i8").tobytes())
         except OSError as error:
+            self._abandon()
             raise unwritable(self.folder, error, "the pictures are") from None
         self.counts[bucket] += 1
 
@@ -470,7 +471,7 @@ class _Job:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="limner-pictures") as pool:
             waiting: deque[Any] = deque()
             try:
-                while some := list(islice(pictures, TOGETHER)):
+                for some in _in_batches(pictures, 3 * max(height * width for height, width in self.shapes)):
                     waiting.append(pool.submit(work, some))
                     if len(waiting) > self.workers:
                         yield from _sound(waiting.popleft().result(), report)
@@ -479,6 +480,20 @@ class _Job:
             finally:
                 for future in waiting:
                     future.cancel()
+
+
+def _in_batches(pictures: Iterator[EncodedPicture], each: int) -> Iterator[list[EncodedPicture]]:
+    """Several small pictures, or one large; ``each`` is the bytes that one becomes."""
+    batch: list[EncodedPicture] = []
+    size = 0
+    for picture in pictures:
+        batch.append(picture)
+        size += max(each, picture.size)
+        if size >= TOGETHER_BYTES or len(batch) >= TOGETHER:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _sound(several: list[_Fitted], report: PictureReport | None) -> Iterator[_Fitted]:
@@ -490,23 +505,26 @@ def _sound(several: list[_Fitted], report: PictureReport | None) -> Iterator[_Fi
 
 
 def _fit(shapes: Sequence[tuple[int, int]], pictures: Sequence[EncodedPicture]) -> list[_Fitted]:
+    return [_fit_one(shapes, picture) for picture in pictures]
+
+
+def _fit_one(shapes: Sequence[tuple[int, int]], picture: EncodedPicture) -> _Fitted:
+    kept = replace(picture, content=b"")  # the bytes are not needed any more
     shortest = 2 * max(min(shape) for shape in shapes)  # what is reduced while decoding is still scaled down by two
-    fitted_ones = []
-    for picture in pictures:
-        kept = replace(picture, content=b"")  # the bytes are not needed any more
-        try:
-            data = picture.read()
-            image = open_picture(data, shortest=shortest)
-            with one_at_a_time(image):
-                rgb = to_rgb(image)
-                bucket = nearest_bucket(rgb.size, shapes)
-                height, width = shapes[bucket]
-                array = fitted(rgb, height, width)
-                enlarged = rgb.width < width or rgb.height < height
-                fitted_ones.append(_Fitted(kept, digest(data), bucket, array, enlarged))
-        except BrokenFileError as error:
-            fitted_ones.append(_Fitted(kept, error=error))
-    return fitted_ones
+    try:
+        data = picture.read()
+        image = open_picture(data, shortest=shortest)
+        with one_at_a_time(image):
+            rgb = to_rgb(image)
+            del image
+            bucket = nearest_bucket(rgb.size, shapes)
+            height, width = shapes[bucket]
+            enlarged = rgb.width < width or rgb.height < height
+            array = fitted(rgb, height, width)
+            del rgb
+        return _Fitted(kept, digest(data), bucket, array, enlarged)
+    except BrokenFileError as error:
+        return _Fitted(kept, error=error)
 
 
 def _seen(source: Any) -> list[Any]:

@@ -28,7 +28,7 @@ from limner.data.documents import (
     unpacked_file,
     whole_text,
 )
-from limner.data.pixels import MAX_PIXELS, open_picture, quiet_decoders, to_rgb
+from limner.data.pixels import open_picture, quiet_decoders, to_rgb
 from limner.data.report import PictureReport
 from limner.data.streams import CHUNK, BrokenFileError, as_text, open_bytes, open_text
 
@@ -44,7 +44,7 @@ ENDINGS = (*PICTURES, *SIDECARS, *TABLES, ".parquet", ".tar")
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "path")
 CAPTION_COLUMNS = ("text", "caption", "captions", "prompt", "description", "sentence", "sentences")
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "webp")
-MAX_FILE = MAX_PIXELS * 3  # bytes of one picture, as many as its pixels could take unpacked
+MAX_FILE = 256 << 20  # bytes of one picture
 MAX_SIDECAR = 1 << 20  # bytes of captions of one picture
 _ROWS = 16  # of a Parquet file in memory at once
 
@@ -93,6 +93,11 @@ class EncodedPicture:
     content: bytes | Source
     captions: tuple[str, ...]
 
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.size
+
     def read(self) -> bytes:
         """The bytes of the picture.
 
@@ -101,8 +106,8 @@ class EncodedPicture:
         """
         if isinstance(self.content, bytes):
             return self.content
-        if self.content.size > MAX_FILE:
-            raise _too_long(self.content.size)
+        if self.size > MAX_FILE:
+            raise _too_long(self.size)
         try:
             return self.content.path.read_bytes()
         except OSError as error:

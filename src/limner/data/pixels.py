@@ -30,6 +30,7 @@ MAX_PIXELS = 200_000_000  # that a header may promise; a file that promises more
 MAX_HELD = 64_000_000  # pixels in memory while a picture is decoded, 4 bytes each and up to four copies
 LARGE = 16_000_000  # pixels; pictures with more in memory are worked on one at a time
 WIDEST = 2.0  # sides of the most elongated bucket, as the longer over the shorter
+_STRIP = 1 << 20  # pixels
 _ONE_LARGE = threading.Lock()
 _ORIENTATION = 0x0112  # the EXIF tag
 _SIXTEEN_BITS = {"I", "I;16", "I;16B", "I;16L", "I;16N"}
@@ -59,8 +60,8 @@ def open_picture(data: bytes, *, shortest: int | None = None) -> ImageFile:
             case b"RIFF" if data[8:12] == b"WEBP":
                 image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
             case begin:
-                shown = begin.decode("ascii", errors="replace") if begin.isascii() else begin.hex(" ")
-                raise BrokenFileError("not a picture", f"not a PNG, JPEG or WebP: it begins with {shown!r}")
+                shown = repr(begin.decode()) if begin.isascii() and begin.decode().isprintable() else begin.hex(" ")
+                raise BrokenFileError("not a picture", f"not a PNG, JPEG or WebP: it begins with {shown}")
     width, height = image.size
     size = f"{width:,} × {height:,} pixels"
     if width * height > MAX_PIXELS:
@@ -122,12 +123,15 @@ def _turned(image: Image) -> Image:
 
 
 def _eight_bits(image: Image) -> Image:
+    """The upper halves of 16-bit greys; of 16-bit colours Pillow itself keeps no more."""
     import PIL.Image
 
     if image.mode not in _SIXTEEN_BITS:
-        return image  # Pillow itself keeps the upper halves of 16-bit colours
-    values = np.clip(np.asarray(image), 0, 65535).astype(np.uint32)
-    return PIL.Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        return image
+    values = np.asarray(image)
+    if values.itemsize > 2:
+        values = np.clip(values, 0, 65535)
+    return PIL.Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _on_white(image: Image) -> Image:
@@ -135,9 +139,11 @@ def _on_white(image: Image) -> Image:
 
     if not image.has_transparency_data:
         return image.convert("RGB")
-    image = image.convert("RGBA")
     white = PIL.Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):  # in strips, for three copies of a large picture are too many
+        strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
+        white.paste(strip, (0, top), strip.getchannel("A"))
     return white
 
 
