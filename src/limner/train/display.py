@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
 import torch
 
 from limner.train import machine
@@ -241,6 +242,8 @@ class TensorBoard(Watcher):
             self.writer.add_scalars(f"probes/{name}", {"right": right, "wrong": wrong}, step)
         for number, text in enumerate(evaluation.samples):
             self.writer.add_text(f"sample/{number}", text, step)
+        for number, image in enumerate(evaluation.pictures):
+            self.writer.add_image(f"sample/{number}", np.asarray(image), step, dataformats="HWC")
 
     def ended(self, outcome: Outcome) -> None:
         if self.writer is not None:

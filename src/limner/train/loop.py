@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from PIL.Image import Image
+
     from limner.train.run import RunFolder
     from limner.train.settings import TrainSettings
 
@@ -59,7 +61,7 @@ class StepReport:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found: numbers, of which ``loss`` decides what is best, and texts to show.
+    """What an evaluation found: numbers, of which ``loss`` decides what is best, and texts or images to show.
 
     ``probes`` maps a probe's name to the probability of its right and its wrong continuation.
     """
@@ -67,6 +69,7 @@ class Evaluation:
     metrics: dict[str, float]
     samples: tuple[str, ...] = ()
     probes: dict[str, tuple[float, float]] = field(default_factory=dict)
+    pictures: tuple[Image, ...] = ()
 
 
 class Watcher:

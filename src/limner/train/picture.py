@@ -1,0 +1,629 @@
+"""Training a picture model: from captioned pictures to a model folder.
+
+The same way as ``limner.train.text``: a ``PicturePlan`` says what is wanted, ``start`` and ``go_on`` give a
+``PictureRun``, whose ``train`` is the one loop with the step of diffusion: see what is in a noisy picture.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.core.errors import ConfigError, TrainingError, suggest
+from limner.data.picture_batches import PictureBatches
+from limner.data.picture_shards import PictureSet, prepare_pictures
+from limner.data.report import PictureReport
+from limner.picture import process
+from limner.picture.config import (
+    DiffusionConfig,
+    Flow,
+    LogitNormalTime,
+    PictureConfig,
+    UniformTime,
+    VariancePreserving,
+    make_config,
+)
+from limner.picture.denoiser import PictureModel
+from limner.picture.folder import load_picture_model, save_picture_model
+from limner.picture.generator import PaintSettings, PictureGenerator, pad, prompt_ids, words_of
+from limner.picture.images import from_bytes, grid
+from limner.picture.world.prepare import DrawnPlan, prepare_drawn
+from limner.tokens import Tokenizer, train_tokenizer
+from limner.train import machine
+from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
+from limner.train.run import RunFolder
+from limner.train.settings import TrainSettings, changed, split_assignment
+from limner.train.text import cache_folder
+
+DEFAULT_MINUTES = 10.0
+EFFICIENCY = 0.3  # share of a large product's speed that a training step reaches
+PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time for
+CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer and count words
+WORDS_KEPT = 20_000  # the most frequent, to say which words of a prompt a model has never seen
+BATCH_PICTURES = 64
+
+PictureStep = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # picture, noise, time, ids, mask
+
+
+# ── what is wanted ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How pictures become batches, what the model is, and how it is judged. 0 and ``auto`` are chosen.
+
+    Attributes:
+        pixels: side of the square, or of the square of the same area where there are several buckets.
+        buckets: shapes; 1: squares alone.
+        patch: side of the square of pixels that is one vector for the denoiser.
+        size: parameters of the denoiser and the prompt's encoder together, such as 5M.
+        caption_drop: share of the batches' captions that are replaced by the empty prompt, for guidance.
+        process, predict, loss, min_snr, time_mean, time_deviation: see ``DiffusionConfig``; time ``uniform`` ignores
+            the last two.
+        sample_steps, guidance: of the pictures shown while it learns.
+    """
+
+    pixels: int = 64
+    buckets: int = 1
+    patch: int = 0
+    size: str = "auto"
+    dim: int = 0
+    num_layers: int = 0
+    num_heads: int = 0
+    prompt_layers: int = 2
+    bottleneck: int = -1
+    vocab_size: int = 0
+    context_length: int = 0
+    caption_drop: float = 0.1
+    flip: bool = False
+    validation: float = 0.05
+    column: str | None = None
+    captions: Literal["auto", "folder"] = "auto"
+    process: Literal["flow", "cosine", "linear"] = "flow"
+    predict: Literal["x", "noise", "v", "flow"] = "x"
+    loss: Literal["x", "noise", "v", "flow"] = "flow"
+    min_snr: float | None = None
+    time: Literal["logit-normal", "uniform"] = "logit-normal"
+    time_mean: float = 0.4
+    time_deviation: float = 1.0
+    evaluate_pictures: int = 256
+    sample_steps: int = 16
+    guidance: float = 3.0
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights in the finished model's file
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.caption_drop < 1:
+            raise ConfigError(f"caption_drop is {self.caption_drop}, but it is a share below 1. Choose 0.1.")
+        for name in ("pixels", "buckets", "evaluate_pictures", "sample_steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
+                )
+
+    def diffusion(self) -> DiffusionConfig:
+        """As the model's own description has it."""
+        return DiffusionConfig(
+            process=Flow() if self.process == "flow" else VariancePreserving(self.process),
+            predict=self.predict,
+            loss=self.loss,
+            min_snr=self.min_snr,
+            time=UniformTime() if self.time == "uniform" else LogitNormalTime(self.time_mean, self.time_deviation),
+        )
+
+
+@dataclass(frozen=True)
+class PicturePlan:
+    """Everything that says what a run should do.
+
+    Attributes:
+        data: files and folders of captioned pictures.
+        drawn: or drawings of the picture-book world.
+        picture, train: settings that are given; all others are chosen.
+        prompts: painted at each evaluation, each with the seed of its place.
+        card: what the finished model says of itself.
+    """
+
+    data: tuple[Path, ...] = ()
+    drawn: DrawnPlan | None = None
+    picture: PictureSettings = field(default_factory=PictureSettings)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    prompts: tuple[str, ...] = ()
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def override(self, assignments: Iterable[str]) -> PicturePlan:
+        """Apply ``name=value`` texts, as ``--set`` has them.
+
+        Raises:
+            ConfigError: an unknown name, with the nearest; or a value of the wrong type.
+        """
+        plan = self
+        of_train, of_picture = (tuple(f.name for f in fields(t)) for t in (TrainSettings, PictureSettings))
+        for assignment in assignments:
+            name, value = split_assignment(assignment)
+            if name in of_train:
+                typed = getattr(changed(TrainSettings(), {name: value}), name)
+                others = {"steps", "minutes"} - {name} if name in ("steps", "minutes") else set()
+                plan = replace(plan, train={k: v for k, v in plan.train.items() if k not in others} | {name: typed})
+            elif name in of_picture:
+                plan = replace(plan, picture=changed(plan.picture, {name: value}))
+                if name == "pixels" and plan.drawn is not None:
+                    plan = replace(plan, drawn=replace(plan.drawn, size=plan.picture.pixels))
+            elif name.startswith("drawn.") and plan.drawn is not None:
+                plan = replace(plan, drawn=changed(plan.drawn, {name.removeprefix("drawn."): value}, "drawn."))
+            else:
+                known = [*of_train, *of_picture]
+                raise ConfigError(f"--set {name} is given, but there is no such setting. {suggest(name, known)}")
+        return plan
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self) | {"data": [str(path) for path in self.data]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PicturePlan:
+        """Read what ``to_dict`` wrote."""
+        return cls(
+            data=tuple(map(Path, values["data"])),
+            drawn=None if values["drawn"] is None else changed(DrawnPlan(), values["drawn"]),
+            picture=changed(PictureSettings(), values["picture"]),
+            train=values["train"],
+            prompts=tuple(values["prompts"]),
+            card=values["card"],
+        )
+
+
+# ── pictures and words ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class PictureCorpus:
+    """Pictures to train on and to judge by; ``report`` is None for drawings."""
+
+    train: PictureSet
+    validation: PictureSet
+    report: PictureReport | None
+    reused: bool
+
+
+def open_pictures(
+    plan: PicturePlan, cache: Path, progress: Callable[[str, int, int], None] | None = None
+) -> PictureCorpus:
+    """Read the plan's pictures, or draw them, or open what was made of them before."""
+    picture = plan.picture
+    if plan.drawn is not None:
+        drawn = prepare_drawn(plan.drawn, cache, progress=progress)
+        return PictureCorpus(drawn.train, drawn.validation, None, drawn.reused)
+    read = prepare_pictures(
+        plan.data,
+        size=picture.pixels,
+        cache=cache,
+        validation=picture.validation,
+        buckets=picture.buckets,
+        multiple=picture.patch or choose_patch(picture.pixels),
+        column=picture.column,
+        captions=picture.captions,
+        progress=progress,
+    )
+    return PictureCorpus(read.train, read.validation, read.report, read.reused)
+
+
+def choose_patch(pixels: int) -> int:
+    """64 vectors for small pictures, 256 for larger ones."""
+    return max(1, pixels // (8 if pixels <= 64 else 16))
+
+
+def read_captions(pictures: PictureSet, lower_case: bool = True) -> list[str]:
+    """Captions of the first pictures, all of each."""
+    found: list[str] = []
+    for number in range(len(pictures)):
+        found.extend(pictures.captions(number))
+        if len(found) >= CAPTIONS_READ:
+            break
+    return [text.lower() for text in found] if lower_case else found
+
+
+# ── choosing what is not given ─────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class PictureChoice:
+    """What a run will be: the model, the settings without ``auto``, and what is expected of it."""
+
+    config: PictureConfig
+    settings: TrainSettings
+    parameters: int
+    flops_per_picture: float
+
+
+def choose(plan: PicturePlan, corpus: PictureCorpus, tokenizer: Tokenizer, longest: int) -> PictureChoice:
+    """Derive width, depth, batch and rates; what is given stays.
+
+    Args:
+        longest: tokens of the longest caption.
+    Raises:
+        ConfigError: a given value that cannot be used.
+    """
+    picture, given = plan.picture, dict(plan.train)
+    if given.get("steps") is None and given.get("minutes") is None:
+        given["minutes"] = DEFAULT_MINUTES
+    given.setdefault("batch_size", min(BATCH_PICTURES, len(corpus.train)))
+    given.setdefault("ema", 0.999)
+    asked = changed(TrainSettings(), given)
+    machine.prepare(replace(asked, threads=asked.threads or machine.physical_cores()))
+    device = machine.resolve_device(asked.device)
+    dtype = torch.bfloat16 if machine.bfloat16_helps(device) and asked.precision != "float32" else torch.float32
+    patch = picture.patch or choose_patch(picture.pixels)
+    height, width = max(zip(*_counts(corpus.train), strict=True))[1]
+    vectors = (height // patch) * (width // patch)
+    context = picture.context_length or min(128, -(-(longest + 1) // 8) * 8)
+    if picture.dim:
+        dims = [picture.dim]
+    else:
+        dims = [64 * heads for heads in range(2, 25)]
+    wanted = 0.0
+    if not picture.dim:
+        if picture.size == "auto":
+            speed = EFFICIENCY * machine.matmul_peak(device, dtype)
+            seconds = asked.minutes * 60 if asked.minutes is not None else None
+            visits = (asked.steps or 0) * asked.batch_size * asked.accumulate
+            wanted = 5e6 if seconds is None else speed * seconds / (6 * vectors * PICTURES_SEEN)
+            wanted = 5e6 if seconds is None and visits else min(max(wanted, 5e5), 1e8)
+        else:
+            from limner.text.presets import read_size
+
+            wanted = float(read_size(picture.size))
+    best: PictureConfig | None = None
+    for dim in dims:
+        layers = picture.num_layers or max(3, round(dim / 40))
+        config = make_config(
+            size=(height, width),
+            patch=patch,
+            dim=dim,
+            num_layers=layers,
+            num_heads=picture.num_heads or max(1, dim // 64),
+            vocab_size=tokenizer.vocab_size,
+            context_length=context,
+            prompt_layers=picture.prompt_layers,
+            bottleneck=picture.bottleneck if picture.bottleneck >= 0 else (128 if 3 * patch**2 > 256 else 0),
+            diffusion=picture.diffusion(),
+        )
+        if best is not None and count_parameters(config) > wanted:
+            break
+        best = config
+    assert best is not None
+    parameters = count_parameters(best)
+    scale = (256 / best.denoiser.dim) ** 0.5
+    given = {"learning_rate": round(3e-3 * scale, 6), "matrix_rate": round(1e-2 * scale, 6)} | given
+    asked = changed(TrainSettings(), given)
+    flops = 6.0 * parameters * vectors
+    seconds = asked.minutes * 60 if asked.minutes is not None else None
+    return PictureChoice(best, resolve(asked, seconds), parameters, flops)
+
+
+def _counts(pictures: PictureSet) -> tuple[list[int], list[tuple[int, int]]]:
+    return [len(numbers) for numbers in pictures.numbers], list(pictures.buckets)
+
+
+def count_parameters(config: PictureConfig) -> int:
+    """How many numbers a model's weights are."""
+    with torch.device("meta"):
+        return sum(p.numel() for p in PictureModel(config).parameters())
+
+
+# ── the run ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class PictureRun:
+    """A picture model's run, ready to train: made by ``start`` or ``go_on``."""
+
+    plan: PicturePlan
+    corpus: PictureCorpus
+    tokenizer: Tokenizer
+    words: list[str]
+    choice: PictureChoice
+    folder: RunFolder
+    resumed: bool = False
+
+    def summary(self) -> str:
+        """What will be done, in a few lines."""
+        config, settings = self.choice.config, self.choice.settings
+        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
+        report = self.corpus.report
+        compiled = "compiled, " if settings.compile == "on" else ""
+        source = "drawings of the picture-book world" if report is None else report.summary()
+        denoiser = config.denoiser
+        lines = [
+            f"data: {source}",
+            f"      {len(self.corpus.train):,} pictures to train on, {len(self.corpus.validation):,} held back"
+            + " (prepared before)" * self.corpus.reused,
+            f"model: {self.choice.parameters / 1e6:.1f}M parameters, {denoiser.stack.num_layers} layers of {denoiser.dim}",
+            f"      {config.size[0]} × {config.size[1]} pixels in patches of {denoiser.patch}",
+            f"      prompts of up to {config.prompt.context_length} tokens, {self.tokenizer.vocab_size:,} in all",
+            f"training: {length}; {settings.batch_size * settings.accumulate} pictures a step",
+            f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
+        ]
+        return "\n".join(lines)
+
+    def train(self, watchers: Sequence[Watcher] = ()) -> Outcome:
+        """Run the loop to its end, or until it is interrupted; then judge the best model.
+
+        Raises:
+            TrainingError: see ``Training.run``.
+            WeightsError: a checkpoint that does not fit.
+        """
+        settings, picture, config = self.choice.settings, self.plan.picture, self.choice.config
+        torch.manual_seed(settings.seed)
+        device = torch.device(settings.device)
+        model = PictureModel(config).to(device)
+        model.denoiser.stack.recompute = settings.checkpoint_activations
+        batches = PictureBatches(self.corpus.train, settings.batch_size, settings.seed, flip=picture.flip)
+
+        def batch(index: int) -> PictureStep:
+            drawn = batches(index)
+            captions = ["" if torch.rand(()) < picture.caption_drop else text for text in drawn.captions]
+            ids, mask = self.read(captions)
+            pixels = from_bytes(drawn.images)
+            noise, times = torch.randn_like(pixels), process.draw_times(config.diffusion, len(pixels))
+            return tuple(part.to(device) for part in (pixels, noise, times, ids, mask))  # type: ignore[return-value]
+
+        def step(batch: PictureStep) -> Tensor:
+            return diffusion_loss(model, *batch).mean()
+
+        def evaluate() -> Evaluation:
+            matched, shuffled = listening(model, self.corpus.validation, self.read, picture.evaluate_pictures)
+            sheet = self.paint(model)
+            path = self.folder.path / "samples" / f"step-{training.clock.step:07}.png"
+            path.parent.mkdir(exist_ok=True)
+            if sheet is not None:
+                sheet.save(path)
+            return Evaluation(
+                {"loss": matched, "loss_other_captions": shuffled}, pictures=() if sheet is None else (sheet,)
+            )
+
+        with self.folder as folder:
+            training = Training(
+                model,
+                step=step,
+                batches=batch,
+                settings=settings,
+                folder=folder,
+                evaluate=evaluate,
+                export=self._export,
+                watchers=watchers,
+            )
+            if self.resumed and (checkpoint := folder.checkpoints.latest(training.say)) is not None:
+                training.restore(checkpoint)
+            outcome = training.run()
+            if outcome.reason == "finished":
+                outcome = replace(outcome, best=self._judge())
+            return outcome
+
+    def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids and mask of captions; one that is longer than the window is cut, which happens to no prompt."""
+        length = self.choice.config.prompt.context_length
+        return pad([prompt_ids(self.tokenizer, text, True)[:length] for text in captions], length)
+
+    def paint(self, model: PictureModel) -> Image.Image | None:
+        """The run's prompts, each with the seed of its place; None where there are none."""
+        if not self.plan.prompts:
+            return None
+        painter = PictureGenerator(model, self.tokenizer)
+        settings = PaintSettings(steps=self.plan.picture.sample_steps, guidance=self.plan.picture.guidance)
+        painted = painter.generate(list(self.plan.prompts), seed=0, settings=settings)
+        return grid([one.image for one in painted], min(4, len(painted)))
+
+    def _export(self, weights: dict[str, Tensor], step: int, metrics: dict[str, float]) -> None:
+        model = PictureModel(self.choice.config)
+        model.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.picture.dtype]
+        save_picture_model(self.folder.model, model, self.tokenizer, self._card(step, metrics), dtype=dtype)
+
+    def _card(self, step: int, metrics: Mapping[str, float]) -> dict[str, Any]:
+        settings = self.choice.settings
+        trained_on = "drawings of the picture-book world" if self.plan.drawn else None
+        return {
+            "name": self.folder.path.name,
+            "trained_on": trained_on or ", ".join(sorted({path.name for path in self.plan.data})),
+            **self.plan.card,
+            "parameters": self.choice.parameters,
+            "words": self.words,
+            "training": {
+                "steps": step,
+                "pictures": step * settings.batch_size * settings.accumulate,
+                "unique_pictures": len(self.corpus.train),
+                "settings": settings.to_dict(),
+                "date": time.strftime("%Y-%m-%d"),
+            },
+            "validation": dict(metrics) | {"pictures": len(self.corpus.validation)},
+        }
+
+    def _judge(self) -> dict[str, float]:
+        """Measure the finished model folder: how well it sees, whether it listens, and whether it only remembers."""
+        loaded = load_picture_model(self.folder.model, dtype=torch.float32)
+        model = loaded.model.to(torch.device(self.choice.settings.device))
+        matched, shuffled = listening(model, self.corpus.validation, self.read, len(self.corpus.validation))
+        metrics = {"loss": matched, "loss_other_captions": shuffled}
+        metrics |= memorisation(PictureGenerator(model, self.tokenizer), self.corpus, self.plan.picture)
+        loaded.card["validation"] |= metrics
+        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.picture.dtype]
+        save_picture_model(self.folder.model, model, self.tokenizer, loaded.card, dtype=dtype)
+        self.folder.event("result", **metrics)
+        return metrics
+
+
+# ── judging ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def diffusion_loss(
+    model: PictureModel, picture: Tensor, noise: Tensor, time: Tensor, ids: Tensor, mask: Tensor
+) -> Tensor:
+    """The loss of each picture, shape (batch,): noise is added, and the model says what it sees."""
+    diffusion = model.config.diffusion
+    noisy = process.add_noise(picture, noise, *process.levels(diffusion.process, time))
+    predicted = model(noisy.to(model.denoiser.patch.weight.dtype), time, ids, mask)
+    return process.loss(diffusion, predicted.float(), noisy, picture, noise, time)
+
+
+@torch.no_grad()
+def listening(
+    model: PictureModel, pictures: PictureSet, read: Callable[[Sequence[str]], tuple[Tensor, Tensor]], count: int
+) -> tuple[float, float]:
+    """The loss with the pictures' own captions, and with those of others: a model that listens does worse there.
+
+    Args:
+        read: captions to ids and mask.
+        count: pictures to look at; noise and times are the same each time.
+    """
+    device = model.denoiser.patch.weight.device
+    batches = PictureBatches(pictures, min(32, len(pictures)), seed=0)
+    totals, seen = [0.0, 0.0], 0
+    for index in range(max(1, min(count, len(pictures)) // batches.batch_size)):
+        batch = batches(index)
+        generator = torch.Generator().manual_seed(index)
+        pixels = from_bytes(batch.images)
+        noise = torch.randn(pixels.shape, generator=generator)
+        times = process.draw_times(model.config.diffusion, len(pixels), generator)
+        for which, captions in enumerate((batch.captions, batch.captions[1:] + batch.captions[:1])):
+            parts = [part.to(device) for part in (pixels, noise, times, *read(captions))]
+            totals[which] += float(diffusion_loss(model, *parts).sum())
+        seen += len(pixels)
+    return totals[0] / seen, totals[1] / seen
+
+
+@torch.no_grad()
+def memorisation(painter: PictureGenerator, corpus: PictureCorpus, picture: PictureSettings) -> dict[str, float]:
+    """How near painted pictures are to the nearest training picture, and how near held-back ones are.
+
+    Distances are root mean squares between pictures of 16 × 16 pixels, values from −1 to 1. A model that paints its
+    training pictures again is much nearer to them than held-back pictures are.
+    """
+    held_back = min(16, len(corpus.validation))
+    prompts = [corpus.validation.captions(number)[0] for number in range(held_back)]
+    length = painter.config.prompt.context_length
+    prompts = [prompt for prompt in prompts if len(prompt_ids(painter.tokenizer, prompt, True)) <= length]
+    painted = painter.generate(prompts, seed=0, steps=picture.sample_steps, guidance=picture.guidance)
+    arrays = [_small(one.image) for one in painted]
+    others = [_small(Image.fromarray(corpus.validation.picture(number)[0])) for number in range(held_back)]
+    nearest = torch.full((len(arrays) + len(others),), float("inf"))
+    wanted = torch.stack(arrays + others)
+    for start in range(0, len(corpus.train), 512):
+        some = range(start, min(start + 512, len(corpus.train)))
+        known = torch.stack([_small(Image.fromarray(corpus.train.picture(number)[0])) for number in some])
+        nearest = torch.minimum(nearest, torch.cdist(wanted, known).amin(dim=1))
+    nearest = nearest / wanted.shape[1] ** 0.5
+    return {
+        "painted_to_nearest": float(nearest[: len(arrays)].mean()),
+        "held_back_to_nearest": float(nearest[len(arrays) :].mean()),
+    }
+
+
+def _small(image: Image.Image) -> Tensor:
+    small = image.convert("RGB").resize((16, 16), Image.Resampling.BOX)
+    return torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).float().mul_(2 / 255).sub_(1)
+
+
+# ── beginning and going on ─────────────────────────────────────────────────────────────────────────────
+
+
+def start(
+    plan: PicturePlan,
+    out: Path,
+    *,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> PictureRun:
+    """Read the pictures, choose what is not given, and make the run folder.
+
+    Args:
+        plan: what is wanted.
+        out: the run folder, new.
+        cache: where prepared pictures are kept; by default beside prepared texts.
+        progress: called while pictures are read or drawn.
+    Raises:
+        DataError: data that cannot be read or are too little.
+        ConfigError: settings that cannot be used.
+        TrainingError: the folder holds a run already or cannot be written.
+    """
+    cache = (cache or cache_folder().with_name("pictures")).absolute()
+    plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
+    RunFolder.check_new(out)
+    corpus = open_pictures(plan, cache, progress)
+    captions = read_captions(corpus.train)
+    words = Counter(word for text in captions for word in words_of(text))
+    size = plan.picture.vocab_size or min(8192, max(512, 2 * len(words)))
+    tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size)
+    longest = max(len(ids) for ids in tokenizer.encode_batch(captions)) + 1
+    choice = choose(plan, corpus, tokenizer, longest)
+    common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
+    folder = RunFolder.create(
+        out,
+        {
+            "kind": "picture",
+            "plan": plan.to_dict(),
+            "train": choice.settings.to_dict(),
+            "picture": choice.config.to_dict(),
+            "parameters": choice.parameters,
+            "flops_per_picture": choice.flops_per_picture,
+            "words": sorted(common),
+            "corpus": {"cache": str(cache), **_identity(corpus)},
+        },
+        choice.settings.keep,
+    )
+    tokenizer.save(folder.path / "tokenizer")
+    return PictureRun(plan, corpus, tokenizer, sorted(common), choice, folder)
+
+
+def go_on(
+    run: Path, *, assignments: Sequence[str] = (), progress: Callable[[str, int, int], None] | None = None
+) -> PictureRun:
+    """Open a run folder to go on with its training.
+
+    Args:
+        run: the folder.
+        assignments: ``name=value`` of ``TrainSettings`` that shall be other than before, such as a longer run.
+        progress: as in ``start``.
+    Raises:
+        WeightsError: it is no run folder.
+        TrainingError: its data have changed, or it is of another kind.
+    """
+    folder, stored = RunFolder.open(run)
+    if stored.get("kind") != "picture":
+        raise TrainingError(
+            f"{run} is a run of kind {stored.get('kind')!r}, but only pictures can be resumed here. Use its own verb."
+        )
+    plan = PicturePlan.from_dict(stored["plan"])
+    settings = TrainSettings.from_dict(stored["train"])
+    values = dict(split_assignment(assignment) for assignment in assignments)
+    for one, other in (("steps", "minutes"), ("minutes", "steps")):
+        if one in values and other not in values:
+            settings = replace(settings, **{other: None})  # type: ignore[arg-type]
+    settings = changed(settings, values)
+    corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress)
+    expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
+    for key, value in _identity(corpus).items():
+        if value != expected[key]:
+            raise TrainingError(
+                f"the data have {key} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
+            )
+    tokenizer = Tokenizer.load(folder.path / "tokenizer")
+    folder.checkpoints.keep = settings.keep
+    choice = PictureChoice(
+        PictureConfig.from_dict(stored["picture"]), settings, stored["parameters"], stored["flops_per_picture"]
+    )
+    if values:
+        folder.write_plan({**stored, "train": settings.to_dict()})
+    return PictureRun(plan, corpus, tokenizer, stored["words"], choice, folder, resumed=True)
+
+
+def _identity(corpus: PictureCorpus) -> dict[str, Any]:
+    """What must be the same for a run to go on."""
+    return {"training_pictures": len(corpus.train), "validation_pictures": len(corpus.validation)}
