@@ -10,9 +10,9 @@ from limner.core.config import (
     BlockConfig,
     EmbeddingConfig,
     FeedForwardConfig,
+    LayerNorm,
     LearnedPositions,
     ModelConfig,
-    RMSNorm,
     RotaryPositions,
     StackConfig,
 )
@@ -186,7 +186,7 @@ def make_config(
     diffusion: DiffusionConfig | None = None,
     autoencoder: AutoencoderConfig | None = None,
 ) -> PictureConfig:
-    """A picture model of our usual parts: RMSNorm, SwiGLU, QK-norm, rotary positions of two axes.
+    """A picture model of our usual parts: SwiGLU, rotary positions of two axes, LayerNorm (one call there and one back).
 
     Args:
         size: height and width in pixels.
@@ -195,20 +195,22 @@ def make_config(
     head_dim = dim // num_heads
     feed_forward = FeedForwardConfig(hidden_dim or round(dim * 8 / 3 / 32) * 32)
     places = RotaryPositions(base=100.0, axes=2)
+    norm = LayerNorm(bias=False)
     block = BlockConfig(
-        AttentionConfig(num_heads, num_heads, head_dim, places, qk_norm=RMSNorm()),
+        AttentionConfig(num_heads, num_heads, head_dim, places, qk_norm=norm),
         feed_forward,
-        cross_attention=AttentionConfig(num_heads, num_heads, head_dim, qk_norm=RMSNorm()),
+        cross_attention=AttentionConfig(num_heads, num_heads, head_dim, qk_norm=norm),
+        norm=norm,
         conditioned=True,
     )
-    reading = BlockConfig(AttentionConfig(num_heads, num_heads, head_dim, qk_norm=RMSNorm()), feed_forward)
+    reading = BlockConfig(AttentionConfig(num_heads, num_heads, head_dim, qk_norm=norm), feed_forward, norm=norm)
     return PictureConfig(
         size=size,
         prompt=ModelConfig(
             vocab_size=vocab_size,
             dim=dim,
             context_length=context_length,
-            encoder=StackConfig(prompt_layers, (reading,), causal=False),
+            encoder=StackConfig(prompt_layers, (reading,), causal=False, final_norm=norm),
             embedding=EmbeddingConfig(positions=LearnedPositions()),
             head=None,
         ),
@@ -216,7 +218,7 @@ def make_config(
             channels=3 if autoencoder is None else autoencoder.latent_channels,
             patch=patch,
             dim=dim,
-            stack=StackConfig(num_layers, (block,), causal=False),
+            stack=StackConfig(num_layers, (block,), causal=False, final_norm=norm),
             bottleneck=bottleneck,
         ),
         diffusion=diffusion or DiffusionConfig(),
