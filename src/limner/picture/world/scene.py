@@ -59,7 +59,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         if len(self.figures) not in (1, 2):
-            raise ConfigError(f"scene.figures has {len(self.figures)}, but a picture shows 1 or 2. Give 1 or 2 figures.")
+            raise ConfigError(
+                f"scene.figures has {len(self.figures)}, but a picture shows 1 or 2. Give 1 or 2 figures."
+            )
         if len(self.figures) == 1:
             if self.relation is not None:
                 raise ConfigError(
