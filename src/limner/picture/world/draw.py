@@ -12,13 +12,13 @@ from limner.core.errors import ConfigError
 from limner.picture.world.animals import ANIMALS_AS_DRAWN
 from limner.picture.world.dice import Dice
 from limner.picture.world.figure import TRUNK_X, FigureDrawer
-from limner.picture.world.scenery import draw_treetop, draw_scenery, light_of
+from limner.picture.world.scenery import draw_scenery, draw_treetop, light_of
 from limner.picture.world.shapes import Place, Shape, Sheet, at, ellipses, render, render_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from limner.picture.world.scene import Figure, Scene
+    from limner.picture.world.scene import Scene
 
 SIZES = (32, 1024)
 ONE = (56.0, 80.0)  # of the frame's height, for one animal without its hat
@@ -62,13 +62,15 @@ class Drawing:
     shapes: tuple[Shape, ...]
 
     @cached_property
+    def parts(self) -> NDArray[np.uint8]:
+        """What is seen where, (size, size): 1 and 2 the first animal and its hat, 3 and 4 the second's, 0 the rest."""
+        return render_parts(self.shapes, self.size)
+
+    @cached_property
     def masks(self) -> tuple[FigureMasks, ...]:
         """Of each figure, the pixels where it is seen; what covers it is left out."""
-        parts = render_parts(self.shapes, self.size)
-        return tuple(
-            FigureMasks(parts == _parts(index)[0], parts == _parts(index)[1])
-            for index in range(len(self.scene.figures))
-        )
+        numbers = (_parts(index) for index in range(len(self.scene.figures)))
+        return tuple(FigureMasks(self.parts == animal, self.parts == hat) for animal, hat in numbers)
 
     @cached_property
     def boxes(self) -> tuple[FigureBoxes, ...]:
@@ -147,9 +149,9 @@ class _Drawn:
 
 def _figure(scene: Scene, index: int) -> _Drawn:
     animal, hat = _parts(index)
-    drawer = FigureDrawer(
-        scene.figures[index], Dice(scene.seed, f"figure {index}"), light_of(scene.time), (animal, hat)
-    )
+    dice, light = Dice(scene.seed, f"figure {index}"), light_of(scene.time)
+    alone_here = len(scene.figures) == 1
+    drawer = FigureDrawer(scene.figures[index], dice, light, (animal, hat), alone=alone_here)
     drawer.draw()
     sheet = drawer.sheet
     alone, worn = sheet.box(animal), sheet.box(hat)

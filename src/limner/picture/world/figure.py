@@ -73,13 +73,14 @@ class FigureDrawer:
 
     Args:
         parts: the numbers of the animal and of its hat.
+        alone: no other figure is in the picture.
     Attributes:
         sheet: the animal and its hat.
         support: the trunk or the branch that it holds on to, which is behind it.
     """
 
-    def __init__(self, figure: Figure, dice: Dice, light: Light, parts: tuple[int, int]) -> None:
-        self.figure, self.dice = figure, dice
+    def __init__(self, figure: Figure, dice: Dice, light: Light, parts: tuple[int, int], *, alone: bool) -> None:
+        self.figure, self.dice, self.alone = figure, dice, alone
         self.sheet, self.support = Sheet(), Sheet()
         self.animal = ANIMALS_AS_DRAWN[figure.animal]
         self.animal_part, self.hat_part = parts
@@ -206,17 +207,18 @@ class FigureDrawer:
         """A branch whose upper side is at this height, with twigs and leaves."""
         support = self.support
         support.place = support.place @ at(0, y)
+        branch, twigs, leaves, veins = _LONG_BRANCH if self.alone else _SHORT_BRANCH
         wood = self.light.on(BARK)
         rim = darker(wood, 0.6)
-        support.line(_TWIGS, rim, 0.28)
-        support.line(_BRANCH, rim, RIM * 2)
-        support.line(_TWIGS, wood, 0.14)
-        support.fill(_BRANCH, lighter(wood, 0.14), below=darker(wood, 0.2))
+        support.line(twigs, rim, 0.28)
+        support.line(branch, rim, RIM * 2)
+        support.line(twigs, wood, 0.14)
+        support.fill(branch, lighter(wood, 0.14), below=darker(wood, 0.2))
         support.line(_BRANCH_LINES, darker(wood, 0.3), 0.06)
         leaf = self.light.on(LEAF)
-        support.line(_LEAVES, darker(leaf, 0.5), 0.12)
-        support.fill(_LEAVES, leaf)
-        support.line(_VEINS, lighter(leaf, 0.3), 0.05)
+        support.line(leaves, darker(leaf, 0.5), 0.12)
+        support.fill(leaves, leaf)
+        support.line(veins, lighter(leaf, 0.3), 0.05)
 
     def _trunk(self) -> None:
         """A trunk from far below to far above, right of the animal's middle."""
@@ -527,18 +529,35 @@ _BARK_LINES = lines(
     *(((x, y), (x + 0.03, y + 0.7)) for x, y in ((0.7, -6), (1.2, -4.6), (0.6, -3.4), (1.3, -2.2), (0.62, -1.4), (0.62, 2.7), (1.32, 2.9), (0.9, 3.9), (0.56, 5.0))),
     ((0.96, -3.0), (1.1, -2.86), (1.0, -2.7), (0.88, -2.84), (0.96, -3.0)),
 )  # fmt: skip
-_BRANCH = blobs(
-    ((-4.6, 0.12), (-3.0, 0.0), (-1.0, -0.04), (2, -0.1), (6, -0.2), (10, -0.3), (10, 0.9), (6, 0.74), (2, 0.56), (-1.0, 0.42), (-3.0, 0.32))
-)  # fmt: skip
 _BRANCH_LINES = lines(
     ((-2.4, 0.16), (-1.4, 0.14)), ((0.2, 0.28), (1.6, 0.32)), ((2.4, 0.12), (3.6, 0.1)), ((4.4, 0.4), (5.6, 0.44))
 )
-_TWIGS = lines(
-    ((-1.2, 0.2), (-1.5, 0.7), (-1.46, 1.1)), ((-2.4, 0.1), (-2.7, -0.4), (-2.66, -0.8)), ((3.4, 0.3), (3.8, -0.3), (4.2, -0.5)), ((1.6, 0.5), (1.8, 0.9), (1.76, 1.2)),
-)  # fmt: skip
 _LEAF_SHAPE = ((0, 0), (0.3, -0.26), (0.78, -0.3), (0.56, 0.08), (0.2, 0.16))
-_LEAF_SPOTS = (
-    (-1.46, 1.0, 100), (-1.5, 0.8, 20), (-2.66, -0.7, -60), (-2.7, -0.5, 200), (4.1, -0.45, -30), (3.9, -0.3, -120), (1.76, 1.1, 110), (1.78, 0.95, 30),
-)  # fmt: skip
-_LEAVES = blobs(*(moved(_LEAF_SHAPE, x, y, turn=turn) for x, y, turn in _LEAF_SPOTS))
-_VEINS = lines(*(moved(((0.1, -0.02), (0.6, -0.18)), x, y, turn=turn) for x, y, turn in _LEAF_SPOTS))
+_BRANCH_ROOT = ((2, -0.1), (6, -0.2), (10, -0.3), (10, 0.9), (6, 0.74), (2, 0.56))
+_TWIGS = (((3.4, 0.3), (3.8, -0.3), (4.2, -0.5)), ((1.6, 0.5), (1.8, 0.9), (1.76, 1.2)))
+_LEAF_SPOTS = ((4.1, -0.45, -30), (3.9, -0.3, -120), (1.76, 1.1, 110), (1.78, 0.95, 30))
+
+
+def _branch(
+    tip: Points, twigs: tuple[Points, ...], spots: tuple[tuple[float, float, float], ...]
+) -> tuple[Outline, Outline, Outline, Outline]:
+    """A branch that begins far on the right: its wood, twigs, leaves and their veins."""
+    spots = (*_LEAF_SPOTS, *spots)
+    return (
+        blobs(tip + _BRANCH_ROOT),
+        lines(*_TWIGS, *twigs),
+        blobs(*(moved(_LEAF_SHAPE, x, y, turn=turn) for x, y, turn in spots)),
+        lines(*(moved(((0.1, -0.02), (0.6, -0.18)), x, y, turn=turn) for x, y, turn in spots)),
+    )
+
+
+_LONG_BRANCH = _branch(
+    ((-1.0, 0.42), (-3.0, 0.32), (-4.6, 0.12), (-3.0, 0.0), (-1.0, -0.04)),
+    (((-1.2, 0.2), (-1.5, 0.7), (-1.46, 1.1)), ((-2.4, 0.1), (-2.7, -0.4), (-2.66, -0.8))),
+    ((-1.46, 1.0, 100), (-1.5, 0.8, 20), (-2.66, -0.7, -60), (-2.7, -0.5, 200)),
+)
+_SHORT_BRANCH = _branch(
+    ((-0.4, 0.4), (-1.2, 0.24), (-1.7, 0.12), (-1.2, 0.02), (-0.4, -0.04)),
+    (((-0.6, 0.3), (-0.8, 0.7), (-0.76, 0.9)),),
+    ((-0.78, 0.8, 100), (-1.6, 0.14, 150), (-0.8, 0.7, 20)),
+)

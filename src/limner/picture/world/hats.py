@@ -7,6 +7,7 @@ and a rim that is dark on light hats and light on black ones, so that any hat is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import cos, pi, sin
 from typing import TYPE_CHECKING
 
 from limner.picture.world.shapes import (
@@ -101,7 +102,9 @@ def _crown(sheet: Sheet, c: Cloth) -> None:
 
 def _top_hat(sheet: Sheet, c: Cloth) -> None:
     brim = ellipses((0, 0.04, 1.12, 0.24))
-    tube = blobs_top_hat()
+    tube = polygons(
+        ((-0.7, -1.34), (-0.5, -1.42), (0, -1.46), (0.5, -1.42), (0.7, -1.34), (0.62, 0), (0.3, 0.08), (0, 0.1), (-0.3, 0.08), (-0.62, 0))
+    )  # fmt: skip
     band = polygons(((-0.62, -0.36), (0, -0.28), (0.62, -0.36), (0.63, -0.06), (0, 0.06), (-0.63, -0.06)))
     sheet.line(brim, c.rim, RIM * 2)
     sheet.line(tube, c.rim, RIM * 2)
@@ -109,12 +112,6 @@ def _top_hat(sheet: Sheet, c: Cloth) -> None:
     sheet.fill(tube, c.main, below=c.low)
     sheet.fill(band, c.dark)
     sheet.fill(ellipses((0, -1.34, 0.7, 0.12)), mix(c.main, c.light, 0.3))
-
-
-def blobs_top_hat():  # type: ignore[no-untyped-def]
-    return polygons(
-        ((-0.7, -1.34), (-0.5, -1.42), (0, -1.46), (0.5, -1.42), (0.7, -1.34), (0.62, 0), (0.3, 0.08), (0, 0.1), (-0.3, 0.08), (-0.62, 0))
-    )  # fmt: skip
 
 
 def _beanie(sheet: Sheet, c: Cloth) -> None:
@@ -269,8 +266,6 @@ def _wizard_hat(sheet: Sheet, c: Cloth) -> None:
 
 
 def _star(x: float, y: float, r: float) -> tuple[tuple[float, float], ...]:
-    from math import cos, pi, sin
-
     return tuple(
         (x + (r if i % 2 == 0 else r * 0.45) * sin(i * pi / 5), y - (r if i % 2 == 0 else r * 0.45) * cos(i * pi / 5))
         for i in range(10)

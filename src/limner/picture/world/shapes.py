@@ -56,10 +56,12 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def lighter(colour: Colour, share: float) -> Colour:
+    """The colour with a share of white."""
     return mix(colour, (1.0, 1.0, 1.0), share)
 
 
 def darker(colour: Colour, share: float) -> Colour:
+    """The colour with a share of ink."""
     return mix(colour, (0.08, 0.05, 0.08), share)
 
 
@@ -219,8 +221,9 @@ def mirrored(points: Points) -> Points:
     return points + tuple((-x, y) for x, y in reversed(points) if x != 0)
 
 
-@cache
+@_keep
 def other_side(points: Points) -> Points:
+    """The same on the left."""
     return tuple((-x, y) for x, y in points)
 
 
