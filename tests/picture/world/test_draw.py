@@ -31,7 +31,7 @@ def test_every_size_shows_the_same() -> None:
         scene = sample_scene(seed)
         small = draw(scene, 64).image.astype(float)
         large = draw(scene, 512).image.astype(float).reshape(64, 8, 64, 8, 3).mean((1, 3))
-        assert np.abs(small - large).mean() < 4  # of 255: edges differ, nothing else
+        assert np.abs(small - large).mean() < 10  # of 255: edges are half a pixel bolder, nothing else differs
         for few, many in zip(draw(scene, 64).boxes, draw(scene, 512).boxes, strict=True):
             assert few.animal is not None and many.animal is not None
             assert np.allclose(np.array(few.animal) * 8, many.animal, atol=16)
@@ -110,7 +110,8 @@ def test_masks_are_where_the_animal_is() -> None:
     for seed in range(10):
         cat = draw(one(Figure("black cat", "sitting"), seed, "snowy mountains"), 64)
         dog = draw(one(Figure("Dalmatian", "sitting"), seed, "forest"), 64)
-        assert np.median(cat.image[cat.masks[0].animal]) < 80 < 160 < np.median(dog.image[dog.masks[0].animal])
+        assert np.median(cat.image[cat.masks[0].animal]) < 80
+        assert np.quantile(dog.image[dog.masks[0].animal], 0.7) > 180  # the rest are spots, ears and lines
 
 
 def test_relations_are_as_said() -> None:
@@ -127,7 +128,7 @@ def test_relations_are_as_said() -> None:
                 assert abs(middle[0][0] - middle[1][0]) > 20
                 sides.add(middle[0][0] < middle[1][0])
             case "on":
-                assert middle[0][1] + 12 < middle[1][1]
+                assert first.animal[3] + 8 < second.animal[3]
                 assert first.animal[3] > second.animal[1]  # they touch
         for figure, boxes in zip(scene.figures, (first, second), strict=True):
             assert (boxes.hat is not None) == (figure.hat is not None)

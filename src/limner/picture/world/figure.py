@@ -100,7 +100,7 @@ class FigureDrawer:
         dark = sum(animal.fur) < 0.9
         return Coat(
             fur=fur,
-            low=darker(fur, 0.16),
+            low=darker(fur, 0.1 if sum(animal.fur) > 2.5 else 0.16),
             rim=darker(fur, 0.7 if dark else 0.62),
             belly=tone(animal.belly) if animal.belly else fur,
             limbs=limbs,

@@ -63,8 +63,10 @@ def cloth(colour: str, dice: Dice) -> Cloth:
         return Cloth(main, mix(main, rgb("#c9ccd6"), 0.5), rgb("#d4d8e2"), rgb("#c3c8d4"), rgb("#5d6270"))
     if colour == "black":
         main = lighter(main, abs(shift) / 2)
-        return Cloth(main, darker(main, 0.4), rgb("#787c8c"), rgb("#53565f"), rgb("#a2a6b4"))
+        return Cloth(main, darker(main, 0.4), rgb("#62656f"), rgb("#4a4c54"), rgb("#9a9ea9"))
     main = lighter(main, shift) if shift > 0 else darker(main, -shift)
+    if colour == "yellow":  # in the usual shade it would be orange
+        return Cloth(main, darker(main, 0.07), lighter(main, 0.62), darker(main, 0.14), darker(main, 0.58))
     return Cloth(main, darker(main, 0.16), lighter(main, 0.62), darker(main, 0.3), darker(main, 0.58))
 
 
