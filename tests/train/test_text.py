@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from limner.cli.app import app
 from limner.core.errors import ConfigError, DataError, LimnerError, TrainingError
+from limner.core.output import IGNORED, next_token_loss
 from limner.core.transformer import Transformer
 from limner.data import Shards
 from limner.recipes import RECIPES, recipe
@@ -28,6 +29,7 @@ from limner.train.run import RunFolder, read_events
 from limner.train.settings import TrainSettings
 from limner.train.text import TextPlan, choose_parameters, go_on, measure, start
 from limner.weights.folder import load_model
+from tests.train.test_loop import Notes
 
 SMALL = (
     "model.dim=32", "model.num_layers=2", "model.num_heads=2", "model.num_kv_heads=1", "model.head_dim=16",
@@ -94,6 +96,53 @@ def test_a_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+COMPILES = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile, about torch
+
+
+@COMPILES
+@pytest.mark.slow  # compiles three times
+def test_a_compiled_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
+    from tests.train.test_loop import StopAfter
+    from tests.train.toy import weights
+
+    settings = ("steps=6", "model.dropout=0.1", "evaluations=2", "compile=on", "precision=bfloat16")
+    start(plan(corpus, *settings), tmp_path / "whole").train()
+    assert start(plan(corpus, *settings), tmp_path / "parts").train((StopAfter(3),)).reason == "interrupted"
+    torch.compiler.reset()  # as in a new process
+    assert go_on(tmp_path / "parts").train().reason == "finished"
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+@COMPILES
+@pytest.mark.parametrize("compiled", ["off", pytest.param("on", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "autocast"])
+def test_the_step_is_the_loss_of_all_logits(
+    corpus: Path, tmp_path: Path, precision: str, compiled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core computes head and loss in pieces; loss and gradient norm of a step are those of the logits at once."""
+    documents = ("align=document", "documents_apart=yes", "steps=2", "evaluations=1", "model.num_kv_heads=2")
+    settings = (*documents, f"precision={precision}", f"compile={compiled}", "clip=0")
+    found = Notes()
+    start(plan(corpus, *settings), tmp_path / "run").train((found,))
+    calls = []
+
+    def whole(self: Transformer, ids: Any, targets: Any, *, documents: Any = None) -> Any:
+        calls.append(bool((targets == IGNORED).any()))
+        return next_token_loss(self(ids, documents=documents), targets)
+
+    monkeypatch.setattr(Transformer, "loss", whole)
+    expected = Notes()
+    start(plan(corpus, *settings, "compile=off"), tmp_path / "logits").train((expected,))
+    assert len(calls) == 2 and any(calls), "the step is not the model's own loss, or nothing was ignored"
+    close = 1e-5 if precision == "float32" else 2e-2
+    for ours, theirs in zip(found.steps, expected.steps, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=close)
+        assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=5 * close)
+        close = 2e-2  # Muon rounds to bfloat16 within
 
 
 def test_a_finished_run_can_be_made_longer(corpus: Path, tmp_path: Path) -> None:

@@ -415,7 +415,7 @@ class TextRun:
 
         def step(batch: TextBatch) -> Tensor:
             inputs, targets, documents = batch
-            return next_token_loss(model(inputs, documents=documents), targets)
+            return model.loss(inputs, targets, documents=documents)
 
         def evaluate() -> Evaluation:
             metrics = measure(model, held_back, tokenizer.begin_id, batch_size=settings.batch_size)
