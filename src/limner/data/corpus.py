@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from limner.core.errors import ConfigError, DataError
+from limner.core.errors import ConfigError, DataError, counted
 from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
 from limner.data.report import ReadReport
 from limner.data.shards import Shards, ShardWriter, frame, token_dtype
@@ -190,7 +190,7 @@ class _Job:
         for name, writer in writers.items():
             if writer.num_tokens < 2:
                 raise DataError(
-                    f"the {name} part has {writer.num_tokens} tokens of {report.documents:,} documents, but at least 2 "
+                    f"the {name} part has {counted(writer.num_tokens, 'token')} of {counted(report.documents, 'document')}, but at least 2 "
                     "are needed. Give more text, or another share or split_seed."
                 )
         manifest = {

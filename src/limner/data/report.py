@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from limner.core.errors import counted
+
 MOST_SKIPS = 1000  # a folder of a million pictures must not fill the memory with their names
 
 
@@ -69,19 +71,17 @@ class ReadReport:
 
     def summary(self, most: int = 5) -> str:
         """A few lines for people: one of counts, then notes and the first ``most`` reasons."""
-        head = (
-            f"{_many(self.documents, 'document')} ({_size(self.text_bytes)} of text) from {_many(self.files, 'file')}"
-        )
+        head = f"{counted(self.documents, 'document')} ({_size(self.text_bytes)} of text) from {counted(self.files, 'file')}"
         dropped = []
         if self.duplicates:
-            dropped.append(_many(self.duplicates, "exact duplicate"))
+            dropped.append(counted(self.duplicates, "exact duplicate"))
         if self.empty:
             dropped.append(f"{self.empty:,} empty")
         if dropped:
             head += "; dropped " + " and ".join(dropped)
         lines = [head]
         if self.cut:
-            lines.append(f"{_many(self.cut, 'very long document')} cut at paragraphs")
+            lines.append(f"{counted(self.cut, 'very long document')} cut at paragraphs")
         lines += self.notes
         if self.skips:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in self.skip_counts.most_common())
@@ -103,12 +103,8 @@ class ReadReport:
         return cls(**(stored | {"skips": skips, "skip_counts": Counter(stored["skip_counts"])}))
 
 
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
 def _size(count: int) -> str:
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
-    return f"{count} bytes"
+    return counted(count, "byte")

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from limner.core.errors import TokenizerError, suggest
+from limner.core.errors import TokenizerError, counted, suggest
 from limner.tokens.roles import END, KNOWN_NAMES, UNKNOWN_CHARACTER
 from limner.tokens.tokenizer import Tokenizer, byte_alphabet, make_tokenizer
 
@@ -114,7 +114,7 @@ class _Counted:
             self._progress(documents, characters)
         if not anything:
             raise TokenizerError(
-                f"the corpus is empty ({documents} documents, {characters} characters), but a tokenizer is learned "
+                f"the corpus is empty ({counted(documents, 'document')}, {counted(characters, 'character')}), but a tokenizer is learned "
                 "from text. Give documents with words in them."
             )
 
@@ -200,7 +200,7 @@ def _characters(texts: Iterable[str], size: int, special: Sequence[str]) -> Back
     seen.discard(UNKNOWN_CHARACTER)
     _check_surrogates(seen)
     needed = len(seen) + 1 + len(special)
-    _check_size(size, needed, f"the texts have {len(seen)} different characters, which need {needed} tokens")
+    _check_size(size, needed, f"the texts have {counted(len(seen), 'different character')}, which need {needed} tokens")
     vocab = _numbered([*sorted(seen), UNKNOWN_CHARACTER])
     backend = Backend(models.BPE(vocab, [], unk_token=UNKNOWN_CHARACTER, fuse_unk=False))
     backend.decoder = decoders.Fuse()
@@ -224,7 +224,9 @@ def _wordpiece(texts: Iterable[str], size: int, special: Sequence[str]) -> Backe
     pieces = [*alphabet, *(f"##{character}" for character in alphabet)]
     needed = len(pieces) + len(names)
     _check_size(
-        size, needed, f"the texts have {len(alphabet)} different characters, which need {needed} tokens in wordpiece"
+        size,
+        needed,
+        f"the texts have {counted(len(alphabet), 'different character')}, which need {needed} tokens in wordpiece",
     )
     for piece in sorted(found, key=found.__getitem__):
         bare = piece.lstrip(WORD_START)

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from limner.core.errors import TrainingError, WeightsError
+from limner.core.errors import TrainingError, WeightsError, counted
 from limner.weights.files import file_digest, reason, sync
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ class CheckpointFolder:
                 say(f"{found} Going back to the one before.")
         if problem is not None:
             raise WeightsError(
-                f"{self.path} has {len(self.steps())} checkpoints, but none is whole. Start the run anew."
+                f"{self.path} has {counted(len(self.steps()), 'checkpoint')}, but none is whole. Start the run anew."
             ) from problem
         return None
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from limner.core.config import ModelConfig
-from limner.core.errors import ConfigError, TrainingError, suggest
+from limner.core.errors import ConfigError, TrainingError, counted, suggest
 from limner.core.output import next_token_loss
 from limner.core.transformer import Transformer
 from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
@@ -373,17 +373,21 @@ class TextRun:
         """What will be done, in a few lines."""
         config, settings, corpus = self.choice.config, self.choice.settings, self.corpus
         decoder = config.stack
-        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
+        length = (
+            f"{settings.minutes:g} minute{'s' * (settings.minutes != 1)}"
+            if settings.minutes is not None
+            else counted(settings.steps or 0, "step")
+        )
         epochs = "" if self.choice.epochs is None else f", about {self.choice.epochs:.1f} times through the data"
         compiled = "compiled, " if settings.compile == "on" else ""
         lines = [
             f"data: {corpus.report.summary()}",
             f"      {corpus.train.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held back",
             f"      {corpus.tokenizer.kind}, {corpus.tokenizer.vocab_size:,} tokens{' (prepared before)' * corpus.reused}",
-            f"model: {self.choice.parameters / 1e6:.1f}M parameters, {decoder.num_layers} layers of {config.dim}",
+            f"model: {self.choice.parameters / 1e6:.1f}M parameters, {counted(decoder.num_layers, 'layer')} of {config.dim}",
             f"      context {config.context_length}, dropout {config.embedding.dropout:g}",
             f"training: {length}{epochs}; {settings.batch_size * settings.accumulate} × {config.context_length} tokens a step",
-            f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
+            f"      {settings.optimizer}, {settings.precision}, {compiled}{counted(settings.threads, 'thread')}",
         ]
         return "\n".join(lines)
 
