@@ -156,6 +156,14 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: py
         RunFolder.create(tmp_path / "run", {})
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    with pytest.raises(TrainingError, match=f"{tmp_path} may not be written to"):
+        RunFolder.check_new(tmp_path / "runs" / "mine")
+
+
 def test_resuming_in_a_read_only_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RunFolder.create(tmp_path / "run", {})
     monkeypatch.setattr(os, "access", lambda *_: False)

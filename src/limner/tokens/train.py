@@ -67,8 +67,7 @@ def train_tokenizer(
             f"vocab_size is None, but {kind} needs to know how much to learn. Give a number, such as 4096."
         )
     size = vocab_size if vocab_size is not None else 2**31
-    if kind in ("byte-bpe", "unigram", "bytes"):
-        _check_size(size, 256 + len(special), f"{kind} needs 256 bytes and {len(special)} special tokens")
+    check_vocabulary_size(kind, size, len(special))
     counted = _Counted(texts, progress)
     if kind == "byte-bpe":
         backend = _byte_bpe(counted, size - len(special))
@@ -89,6 +88,20 @@ def train_tokenizer(
             )
     backend.add_special_tokens(list(special))
     return make_tokenizer(backend)
+
+
+def check_vocabulary_size(kind: str, size: int, special: int = 1) -> None:
+    """Check what is known of a vocabulary before any text is read.
+
+    Args:
+        special: how many special tokens there are.
+    Raises:
+        TokenizerError: the vocabulary is too small, whatever the texts.
+    """
+    if kind in ("byte-bpe", "unigram", "bytes"):
+        _check_size(size, 256 + special, f"{kind} needs 256 bytes and {counted(special, 'special token')}")
+    else:
+        _check_size(size, 2 + special, f"{kind} needs {2 + special} tokens at the least")
 
 
 class _Counted:

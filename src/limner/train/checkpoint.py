@@ -170,6 +170,15 @@ class CheckpointFolder:
             remove_checkpoint(self.folder(step))
         return bool(gone)
 
+    def reached(self) -> tuple[int, dict[str, Any]]:
+        """The step of the last checkpoint and what was noted beside it, unchecked; 0 and nothing without one."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(OSError, ValueError):
+                note = json.loads((self.folder(step) / NOTE).read_text("utf-8"))
+                if isinstance(note, dict) and note.get("step") == step:
+                    return step, note
+        return 0, {}
+
     def clean(self) -> None:
         """Remove what a killed process left unfinished."""
         if self.path.is_dir():
