@@ -220,6 +220,25 @@ class TestMishaps:
         assert corpus.train.num_documents + corpus.validation.num_documents == 400
         assert list((tmp_path / "cache").iterdir()) == [corpus.folder]
 
+    def test_a_file_that_is_written_to_meanwhile_is_told_of(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Otherwise the cache would give what came of the new content to whoever has the old."""
+        file = write(tmp_path / "data.jsonl", TEXTS)
+        add = ShardWriter.add
+
+        def meanwhile(self: ShardWriter, ids: Any, size: int) -> None:
+            write(file, TEXTS[:-1])
+            add(self, ids, size)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ShardWriter, "add", meanwhile)
+            with pytest.raises(DataError, match=r"data\.jsonl was changed while it was read"):
+                prepare(tmp_path)
+        assert not list((tmp_path / "cache").iterdir())
+        corpus = prepare(tmp_path)
+        assert corpus.train.num_documents + corpus.validation.num_documents == 399
+
     def test_two_processes_at_once(self, tmp_path: Path) -> None:
         write(tmp_path / "data.jsonl", TEXTS)
         context = multiprocessing.get_context("spawn")

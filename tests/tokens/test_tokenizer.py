@@ -204,7 +204,7 @@ def test_bytes_need_no_texts() -> None:
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bytes"])
 @pytest.mark.parametrize("texts", [[], [""], [" \n", "\t"]])
 def test_an_empty_corpus_is_refused(kind: str, texts: list[str]) -> None:
-    with pytest.raises(TokenizerError, match=rf"empty \({len(texts)} documents"):
+    with pytest.raises(TokenizerError, match=rf"empty \({len(texts)} document"):
         train_tokenizer(kind, texts, vocab_size=300)
 
 
@@ -216,7 +216,7 @@ def test_an_unknown_kind_suggests_the_nearest() -> None:
 @pytest.mark.parametrize(
     ("kind", "size", "message"),
     [
-        ("byte-bpe", 200, "vocab_size is 200, but byte-bpe needs 256 bytes and 1 special tokens. Ask for 257 or more"),
+        ("byte-bpe", 200, "vocab_size is 200, but byte-bpe needs 256 bytes and 1 special token. Ask for 257 or more"),
         ("unigram", 0, "vocab_size is 0.*257"),
         ("bytes", 256, "vocab_size is 256.*257"),
         ("characters", 4, "vocab_size is 4, but the texts have 4 different characters, which need 6 tokens"),

@@ -156,6 +156,14 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, monkeypatch: py
         RunFolder.create(tmp_path / "run", {})
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, _: path != tmp_path)
+    with pytest.raises(TrainingError, match=f"{tmp_path} may not be written to"):
+        RunFolder.check_new(tmp_path / "runs" / "mine")
+
+
 def test_resuming_in_a_read_only_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     RunFolder.create(tmp_path / "run", {})
     monkeypatch.setattr(os, "access", lambda *_: False)
@@ -222,6 +230,15 @@ def test_a_signal_finishes_the_step_and_saves(tmp_path: Path, number: int) -> No
     assert RunFolder(tmp_path).checkpoints.steps() == [step]
 
 
+def wait_for(pipe: Any, step: int) -> None:
+    """Until the process at the other end has done this step; one that ended before it, by a signal perhaps, fails."""
+    told = 0
+    with contextlib.suppress(EOFError):
+        while told < step:
+            told = pipe.recv()
+    assert told == step, f"the run ended after step {told}, not {step}"
+
+
 def test_twenty_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
     """Each process is killed at once, without warning; each next one goes on, and the end is as if nothing had been.
 
@@ -249,14 +266,18 @@ def test_twenty_kills_at_random_moments_lose_nothing(tmp_path: Path) -> None:
         for step in folder.steps():
             read_checkpoint(folder.folder(step))  # none is broken
         saved_before = (folder.steps() or [0])[-1]
-    with contextlib.suppress(EOFError):
-        while ours.recv() < steps:
-            pass
+    wait_for(ours, steps)
     process.join()
     assert process.exitcode == 0
     assert kills == 20
     assert saved_before < steps
-    toy.run(tmp_path / "whole", steps=steps, ema=0.9, checkpoints=1)
+    # The run to compare with is forked from the same process: the same code, whatever was edited since.
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=toy.child, args=(theirs, tmp_path / "whole", steps, 1))
+    process.start()
+    theirs.close()
+    wait_for(ours, steps)
+    process.join()
     whole, killed = toy.weights(tmp_path / "whole"), toy.weights(tmp_path / "killed")
     assert [name for name in whole if not torch.equal(whole[name], killed[name])] == []
     assert not list((tmp_path / "killed" / "checkpoints").glob(".unfinished*"))

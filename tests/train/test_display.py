@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from limner.train.display import Lines, Live, Speed, TensorBoard, duration, sparkline
+from limner.train.display import Lines, Live, Smoothed, Speed, TensorBoard, duration, reading_progress, sparkline
 from limner.train.loop import Evaluation, StepReport
 from limner.train.settings import TrainSettings
 from tests.train import toy
@@ -29,6 +30,29 @@ def test_speed_counts_tokens_and_the_share_of_the_peak() -> None:
     assert speed.tokens_per_second == 200
     assert speed.share_of_peak == pytest.approx(0.2)
     assert Speed(100).share_of_peak is None
+
+
+def test_the_loss_shown_is_an_average_from_the_first_step_on() -> None:
+    loss = Smoothed(keep=0.5)
+    for value, mean in ((8.0, 8.0), (2.0, (8 * 0.25 + 2 * 0.5) / 0.75), (5.0, (8 / 8 + 2 / 4 + 5 / 2) / (7 / 8))):
+        loss.add(value)
+        assert loss.value == pytest.approx(mean)
+    lines = Lines(Speed(100), every=0.0, out=(out := io.StringIO()))
+    for step, value in enumerate((8.0, 2.0), 1):
+        lines.stepped(replace(report(step), loss=value))
+    assert "loss 4.9231" in out.getvalue().splitlines()[1]  # (0.95 × 8 + 2) / 1.95, not 0.95 × 8 + 0.05 × 2
+
+
+def test_one_step_is_one_step(tmp_path: Path) -> None:
+    out = io.StringIO()
+    toy.run(tmp_path, steps=1, watchers=(Lines(Speed(100), out=out),))
+    assert "finished after 1 step, " in out.getvalue()
+
+
+def test_reading_says_nothing_where_there_is_no_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    with reading_progress() as show:
+        show("tokenizing", 1, 2)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_lines_tell_the_same() -> None:

@@ -200,6 +200,48 @@ def test_evaluating_more_often_changes_nothing(tmp_path: Path) -> None:
     assert same(rarely.state()[0], often.state()[0])
 
 
+@pytest.mark.parametrize(
+    ("steps", "evaluations", "at"),
+    [
+        (40, 0, [2, 22, 40]),  # of 20 marks, every second step, the first, the last, and none within 20 steps
+        (100, 0, [5, 25, 45, 65, 85, 100]),
+        (3, 0, [1, 3]),
+        (40, 4, [10, 20, 30, 40]),
+        (10, 10, [*range(1, 11)]),
+    ],
+)
+def test_evaluations_are_worth_their_time_unless_more_are_asked_for(
+    tmp_path: Path, steps: int, evaluations: int, at: list[int]
+) -> None:
+    notes = Notes()
+    toy.run(tmp_path, steps=steps, evaluations=evaluations, watchers=(notes,))
+    assert [step for step, _ in notes.evaluations] == at
+
+
+def test_an_interrupted_run_is_evaluated_at_the_same_steps(tmp_path: Path) -> None:
+    notes = Notes()
+    toy.run(tmp_path, steps=100, watchers=(notes, StopAfter(31)))
+    toy.run(tmp_path, resume=True, steps=100, watchers=(notes,))
+    assert [step for step, _ in notes.evaluations] == [5, 25, 45, 65, 85, 100]
+
+
+def test_slow_evaluations_are_rare_under_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that is told: steps take a second, evaluations a hundred; they get about a tenth of the time."""
+    monkeypatch.setattr("limner.train.loop.STEPS_BETWEEN", 1)
+    with RunFolder(tmp_path) as folder:
+        run = toy.training(folder, minutes=5_000 / 60)
+        run.evaluation_seconds = 100.0
+        evaluated = []
+        while not run.clock.done:
+            before = run.clock.progress()
+            run.clock.tick(1.0)
+            if run.evaluation_due(before, run.clock.progress()):
+                evaluated.append(run.clock.step)
+                run.clock.elapsed += 100.0
+                run.evaluated_step, run.evaluated_at = run.clock.step, run.clock.elapsed
+    assert evaluated == [250, 1150, 2050, 2950, 3850, 4500], "the first mark, one each ten evaluations' time, the end"
+
+
 def test_under_minutes_the_clock_goes_on_where_it_stood(tmp_path: Path) -> None:
     _, stopped = toy.run(tmp_path, minutes=1.0, watchers=(StopAfter(5),))
     notes = Notes()

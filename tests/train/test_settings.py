@@ -72,6 +72,21 @@ def test_a_wrong_assignment_names_the_value_or_the_nearest_name(assignment: str,
         TextPlan(data=(Path(),)).override([assignment])
 
 
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("batch_size=many", "batch_size is 'many', but it is a whole number. Write for example batch_size=500."),
+        ("learning_rate=high", "learning_rate is 'high', but it is a number. Write for example learning_rate=0.1."),
+        ("ema=1", "ema is 1.0, but only a number from 0 up to, not including, 1 works. Choose one."),
+        ("evaluations=-1", "evaluations is -1, but it must be at least 0. Choose a larger number."),
+    ],
+)
+def test_a_wrong_value_is_told_in_plain_words(assignment: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        TextPlan(data=(Path(),)).override([assignment])
+    assert str(caught.value) == said
+
+
 def test_a_later_length_replaces_an_earlier_one() -> None:
     plan = TextPlan(data=(Path(),)).override(["minutes=3", "steps=7"])
     assert plan.train == {"steps": 7}

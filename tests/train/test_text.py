@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from limner.cli.app import app
 from limner.core.errors import ConfigError, DataError, LimnerError, TrainingError
+from limner.core.output import IGNORED, next_token_loss
 from limner.core.transformer import Transformer
 from limner.data import Shards
 from limner.recipes import RECIPES, recipe
@@ -28,6 +29,7 @@ from limner.train.run import RunFolder, read_events
 from limner.train.settings import TrainSettings
 from limner.train.text import TextPlan, choose_parameters, go_on, measure, start
 from limner.weights.folder import load_model
+from tests.train.test_loop import Notes
 
 SMALL = (
     "model.dim=32", "model.num_layers=2", "model.num_heads=2", "model.num_kv_heads=1", "model.head_dim=16",
@@ -96,11 +98,136 @@ def test_a_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
+COMPILES = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.compile, about torch
+
+
+@COMPILES
+@pytest.mark.slow  # compiles three times
+def test_a_compiled_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
+    from tests.train.test_loop import StopAfter
+    from tests.train.toy import weights
+
+    settings = ("steps=6", "model.dropout=0.1", "evaluations=2", "compile=on", "precision=bfloat16")
+    start(plan(corpus, *settings), tmp_path / "whole").train()
+    assert start(plan(corpus, *settings), tmp_path / "parts").train((StopAfter(3),)).reason == "interrupted"
+    torch.compiler.reset()  # as in a new process
+    assert go_on(tmp_path / "parts").train().reason == "finished"
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert [name for name in whole if not torch.equal(whole[name], parts[name])] == []
+
+
+@COMPILES
+@pytest.mark.parametrize("compiled", ["off", pytest.param("on", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "autocast"])
+def test_the_step_is_the_loss_of_all_logits(
+    corpus: Path, tmp_path: Path, precision: str, compiled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core computes head and loss in pieces; loss and gradient norm of a step are those of the logits at once."""
+    documents = ("align=document", "documents_apart=yes", "steps=2", "evaluations=1", "model.num_kv_heads=2")
+    settings = (*documents, f"precision={precision}", f"compile={compiled}", "clip=0")
+    found = Notes()
+    start(plan(corpus, *settings), tmp_path / "run").train((found,))
+    calls = []
+
+    def whole(self: Transformer, ids: Any, targets: Any, *, documents: Any = None) -> Any:
+        calls.append(bool((targets == IGNORED).any()))
+        return next_token_loss(self(ids, documents=documents), targets)
+
+    monkeypatch.setattr(Transformer, "loss", whole)
+    expected = Notes()
+    start(plan(corpus, *settings, "compile=off"), tmp_path / "logits").train((expected,))
+    assert len(calls) == 2 and any(calls), "the step is not the model's own loss, or nothing was ignored"
+    close = 1e-5 if precision == "float32" else 2e-2
+    for ours, theirs in zip(found.steps, expected.steps, strict=True):
+        assert ours.loss == pytest.approx(theirs.loss, rel=close)
+        assert ours.gradient_norm == pytest.approx(theirs.gradient_norm, rel=5 * close)
+        close = 2e-2  # Muon rounds to bfloat16 within
+
+
 def test_a_finished_run_can_be_made_longer(corpus: Path, tmp_path: Path) -> None:
     start(plan(corpus, "steps=4"), tmp_path / "run").train()
     assert go_on(tmp_path / "run", assignments=["steps=6"]).train().step == 6
     stored = json.loads((tmp_path / "run" / "run.json").read_text())
     assert stored["train"]["steps"] == 6
+
+
+def test_a_finished_run_says_so_and_how_to_go_longer(corpus: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    start(plan(corpus, "steps=4"), run).train()
+    before = read_events(run)
+    done = limner("train", "text", "--resume", run, "--json")
+    assert done.exit_code == 0, done.output
+    assert f"{run} is finished: its 4 steps are over." in done.stderr
+    assert f"limner train text --resume {run} --steps 8" in done.stderr
+    said = json.loads(done.stdout)
+    assert (said["reason"], said["steps"]) == ("finished", 4)
+    assert said["loss"] == before[-1]["loss"]
+    assert read_events(run) == before, "it was trained or judged again"
+    longer = limner("train", "text", "--resume", run, "--json", "--steps", 8)
+    assert json.loads(longer.stdout.splitlines()[-1])["steps"] == 8
+    assert limner("train", "text", "--resume", run, "--set", "minutes=0.0001", "--json").exit_code == 0
+    stored = json.loads((run / "run.json").read_text())["train"]
+    assert (stored["steps"], stored["minutes"]) == (None, 0.0001)
+
+
+def test_a_run_that_was_killed_before_it_was_judged_is_judged(corpus: Path, tmp_path: Path) -> None:
+    start(plan(corpus, "steps=4"), tmp_path / "run").train()
+    events = tmp_path / "run" / "events.jsonl"
+    lines = events.read_text().splitlines(keepends=True)
+    events.write_text("".join(line for line in lines if '"result"' not in line))
+    opened = go_on(tmp_path / "run")
+    assert opened.finished() is None
+    assert opened.train().step == 4
+    assert opened.finished() is not None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tokenizer", "bytes"], "--tokenizer is given beside --resume"),
+        (["--vocab", "300"], "--vocab is given beside --resume"),
+        (["--size", "2M"], "--size is given beside --resume"),
+        (["--out", "x"], "--out is given beside --resume"),
+        (["--recipe", "story"], "--recipe is given beside --resume"),
+        (["--validation", "0.1"], "--validation is given beside --resume"),
+        (["--column", "x"], "--column is given beside --resume"),
+        (["--prompt", "x"], "--prompt is given beside --resume"),
+        (["--probes", "x"], "--probes is given beside --resume"),
+        (["--seed", "0"], "--seed is given beside --resume"),
+        (["--cache", "x"], "--cache is given beside --resume"),
+        (
+            ["--set", "size=2M"],
+            "--set size is given beside --resume, but a run goes on with the size that it began with",
+        ),
+        (["--set", "seed=3"], "--set seed is given beside --resume"),
+        (["--set", "optimizer=adamw"], "--set optimizer is given beside --resume"),
+        (["--set", "model.dim=64"], "--set model.dim is given beside --resume"),
+        (["--set", "ema=0.9"], "--set ema=0.9 is given beside --resume"),
+        (["--set", "stepps=9"], "Did you mean 'steps'?"),
+        (["--steps", "3"], "steps is 3, but the run has done 4 already. Choose 5 or more."),
+    ],
+)
+def test_what_cannot_change_any_more_is_refused(
+    words: list[str], said: str, corpus: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    run = tmp_path_factory.getbasetemp() / "resumed"
+    if not run.exists():
+        start(plan(corpus, "steps=4"), run).train()
+    before = (run / "run.json").read_bytes(), (run / "events.jsonl").read_bytes()
+    done = limner("train", "text", "--resume", run, *words)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert before == ((run / "run.json").read_bytes(), (run / "events.jsonl").read_bytes())
+
+
+def test_what_is_given_again_as_it_was_is_no_change(corpus: Path, tmp_path: Path) -> None:
+    start(plan(corpus, "steps=2"), tmp_path / "run").train()
+    again = go_on(tmp_path / "run", assignments=[*SMALL, "steps=3", "seed=0", "compile=auto", "threads=0"])
+    assert again.choice.settings.compile == "off"
+    assert again.choice.settings.threads > 0
+    assert again.train().step == 3
 
 
 def test_changed_data_are_noticed(corpus: Path, tmp_path: Path) -> None:
@@ -300,6 +427,40 @@ def test_mistakes_are_one_sentence_and_exit_code_2(
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("runs/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--size", "huge"], "size is 'huge'"),
+        (["--size", "1K"], "size is 1,000 parameters"),
+        (["--set", "model.num_heads=3", "--set", "model.num_kv_heads=2"], "num_kv_heads"),
+        (["--set", "model.decoder.blocks.0.attention.softcapp=30"], "softcap"),
+        (["--set", "model.dim=wide"], "model.dim is 'wide'"),
+        (["--tokenizer", "byte-bp"], "byte-bpe"),
+        (["--vocab", "100"], "vocab_size is 100, but byte-bpe needs 256 bytes"),
+        (["--validation", "0.7"], "validation is 0.7"),
+        (["--set", "context_length=-1"], "context_length is -1"),
+        (["--set", "sample_tokens=0"], "sample_tokens is 0"),
+        (["--set", "dropout=1"], "dropout is 1.0"),
+        (["--set", "device=gpu"], "device is 'gpu'"),
+        (["--minutes", "0"], "minutes is 0.0"),
+    ],
+)
+def test_mistakes_are_told_before_the_data_are_read(
+    words: list[str], said: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.train.text.prepare_corpus", lambda *_, **__: pytest.fail("the data were read"))
+    done = limner("train", "text", "--data", corpus, "--out", tmp_path / "run", *words)
+    assert done.exit_code == 2, done.output
+    assert said in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_context_longer_than_the_data_leaves_no_run(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="a context length of 100,000 needs at least 100,001"):
+        start(plan(corpus, "steps=1", "context_length=100000"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"word", b"\x00\x01\x02\xff" * 100, b"   \n  "])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.core.errors import DataError, WeightsError
+from limner.core.errors import DataError, WeightsError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -219,10 +219,6 @@ def _hex(data: bytes) -> str:
     return data.hex(" ").upper()
 
 
-def _number(count: int, name: str) -> str:
-    return f"{count:,} {name}{'' if count == 1 else 's'}"
-
-
 def _console() -> Console:
     from rich.console import Console
 
@@ -258,10 +254,10 @@ def _measured(text: str, split: Split) -> str:
     ratios = _ratios(text, split)
     counts = ", ".join(
         [
-            _number(len(split.pieces), "token"),
-            _number(len(_words(text)), "word"),
-            _number(len(text), "character"),
-            _number(len(text.encode()), "byte"),
+            counted(len(split.pieces), "token"),
+            counted(len(_words(text)), "word"),
+            counted(len(text), "character"),
+            counted(len(text.encode()), "byte"),
         ]
     )
     measures = [f"{value:.2f} {name.replace('_per_', ' a ')}" for name, value in ratios.items()]
@@ -334,7 +330,7 @@ def _compare(text: str, splits: Sequence[Split], limit: int) -> None:
     if words:
         console.print(table)
     console.print(
-        ", ".join([_number(len(words), "word"), _number(len(text), "character"), _number(len(text.encode()), "byte")])
+        ", ".join([counted(len(words), "word"), counted(len(text), "character"), counted(len(text.encode()), "byte")])
     )
     _rest(len(words) - limit, "word", len(words))
 
@@ -342,6 +338,6 @@ def _compare(text: str, splits: Sequence[Split], limit: int) -> None:
 def _rest(hidden: int, name: str, total: int) -> None:
     if hidden > 0:
         typer.echo(
-            f"{_number(hidden, name)} more not shown. Show them with --limit {total}, or all data with --json.",
+            f"{counted(hidden, name)} more not shown. Show them with --limit {total}, or all data with --json.",
             err=True,
         )

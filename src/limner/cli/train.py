@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from limner.core.errors import ConfigError
+from limner.core.errors import ConfigError, counted
 
 if TYPE_CHECKING:
+    from limner.train.loop import Outcome
     from limner.train.text import TextPlan, TextRun
 
 app = typer.Typer(no_args_is_help=True, help="Train a model of your own.")
@@ -58,7 +59,10 @@ def text(
     from dataclasses import replace
 
     if resume is not None:
-        _resume(resume, data, out, recipe, steps, minutes, settings, json=json)
+        fixed: dict[str, object] = {"--data": data, "--tokenizer": tokenizer, "--vocab": vocab, "--size": size}
+        fixed |= {"--out": out, "--recipe": recipe, "--validation": validation, "--column": column}
+        fixed |= {"--prompt": prompt, "--probes": probes, "--seed": seed, "--cache": cache}
+        _resume(resume, fixed, steps, minutes, settings, json=json)
         return
     from limner.recipes import recipe as find_recipe
     from limner.train.text import TextPlan, TextSettings
@@ -119,25 +123,40 @@ def _fresh(name: str) -> Path:
 
 def _resume(
     run: Path,
-    data: Any,
-    out: Any,
-    recipe: Any,
+    fixed: dict[str, object],
     steps: int | None,
     minutes: float | None,
     settings: list[str] | None,
     *,
     json: bool,
 ) -> None:
-    for option, value in (("--data", data), ("--out", out), ("--recipe", recipe)):
-        if value:
+    for option, value in fixed.items():
+        if value is not None and value != []:
             raise ConfigError(
                 f"{option} is given beside --resume, but a run goes on with what it began with. Drop {option}."
             )
+    import sys
+
     from limner.train.text import go_on
 
     with _reading() as progress:
         opened = go_on(run, assignments=[*_length(steps, minutes), *(settings or [])], progress=progress)
-    _train(opened, json=json)
+    outcome = opened.finished()
+    if outcome is None:
+        _train(opened, json=json)
+        return
+    length = opened.choice.settings
+    if length.steps is not None:
+        ended, longer = counted(length.steps, "step"), f"--steps {2 * length.steps}"
+    else:
+        assert length.minutes is not None
+        ended, longer = f"{length.minutes:g} minute{'s' * (length.minutes != 1)}", f"--minutes {2 * length.minutes:g}"
+    print(
+        f"{run} is finished: its {ended} are over. To train it longer, say how long in all:\n"
+        f"  limner train text --resume {run} {longer}",
+        file=sys.stderr,
+    )
+    _tell(opened, outcome, json=json)
 
 
 def _begin(plan: TextPlan, out: Path, cache: Path | None, *, json: bool) -> None:
@@ -151,12 +170,19 @@ def _begin(plan: TextPlan, out: Path, cache: Path | None, *, json: bool) -> None
 def _train(run: TextRun, *, json: bool) -> None:
     """Train, show it, and say where the model is."""
     import sys
-    from json import dumps
 
     from limner.train.display import watchers_for
 
     print(run.summary(), file=sys.stderr)
     outcome = run.train(watchers_for(run.choice, run.folder))
+    _tell(run, outcome, json=json)
+
+
+def _tell(run: TextRun, outcome: Outcome, *, json: bool) -> None:
+    """What came of it, and what can be done with it."""
+    import sys
+    from json import dumps
+
     path = run.folder.path
     if outcome.reason == "interrupted":
         print(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.prompt import DEFAULT_MODEL, open_generator, plain, quoted, read_prompt
+from limner.core.errors import counted
 
 if TYPE_CHECKING:
     from limner.text.generator import Stream, TextGenerator
@@ -222,7 +223,7 @@ def _say_how_it_ended(generator: TextGenerator, stream: Stream, clock: _Clock, v
         later = clock.now() - clock.first
         speed = f", {(clock.tokens - len(finishes)) / later:,.0f} tokens/s" if clock.tokens > len(finishes) else ""
         print(
-            f"{clock.tokens} tokens, the first after {clock.first - clock.start:.2f} s{speed}; "
+            f"{counted(clock.tokens, 'token')}, the first after {clock.first - clock.start:.2f} s{speed}; "
             f"ended by: {', '.join(finishes)}",
             file=sys.stderr,
         )

@@ -62,6 +62,11 @@ class MissingExtraError(LimnerError, ImportError):
         super().__init__(f"{library} is not installed, but {purpose} needs it. Run: pip install 'limner[{extra}]'.")
 
 
+def counted(count: int, thing: str) -> str:
+    """``1 step``, ``2,000 steps``."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the nearest known name, or a list of all of them."""
     choices = sorted(known)

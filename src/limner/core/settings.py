@@ -67,7 +67,9 @@ def _read(expected: Any, value: Any, path: str) -> Any:
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise ConfigError(f"{path} is {value!r}, but {expected.__name__} is needed. Correct the value.")
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        wanted = kinds.get(expected, expected.__name__)
+        raise ConfigError(f"{path} is {value!r}, but it is {wanted}. Correct the value.")
     return value
 
 

@@ -72,11 +72,7 @@ class Batches:
             raise ConfigError(f"rank is {rank}, but must be from 0 to world - 1 = {world - 1}.")
         if align not in ("stream", "document"):
             raise ConfigError(f"align is {align!r}, but must be 'stream' or 'document'.")
-        if shards.num_tokens <= context_length:
-            raise DataError(
-                f"the training part has {shards.num_tokens:,} tokens, but a context length of {context_length:,} needs at "
-                f"least {context_length + 1:,}. Give more text, or a context length of at most {shards.num_tokens - 1:,}."
-            )
+        check_length(shards, context_length)
         self.shards = shards
         self.batch_size, self.context_length, self.seed = batch_size, context_length, seed
         self.rank, self.world = rank, world
@@ -156,6 +152,19 @@ class Batches:
         """Batches ``start``, ``start + 1``, … (without end if ``stop`` is None), made ahead in a thread."""
         make: Callable[[int], tuple[Integers, ...]] = self.batch_with_documents if documents else self.batch
         return prefetched(make, start, stop, depth)
+
+
+def check_length(shards: Shards, context_length: int) -> None:
+    """Check that there is a window to be drawn.
+
+    Raises:
+        DataError: there are not more tokens than ``context_length``.
+    """
+    if shards.num_tokens <= context_length:
+        raise DataError(
+            f"the training part has {shards.num_tokens:,} tokens, but a context length of {context_length:,} needs at "
+            f"least {context_length + 1:,}. Give more text, or a context length of at most {shards.num_tokens - 1:,}."
+        )
 
 
 class Packing:

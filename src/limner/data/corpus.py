@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limner.core.errors import ConfigError, DataError
+from limner.core.errors import ConfigError, DataError, counted
 from limner.data.cache import building, identity
 from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
 from limner.data.report import ReadReport
@@ -120,11 +120,13 @@ def prepare_corpus(
         raise nothing_readable(walked)
     every = find_sources([*(source.path for source in mine), *train_only], walked, passing=cache)
     job = _Job(mine, every[len(mine) :], ReadOptions(column, separator), validation, split_seed, tokenizer)
-    folder = cache / job.fingerprint()[:20]
+    found = job.identities()
+    folder = cache / job.fingerprint(found)[:20]
     reused = True
     while (ready := _open(folder, tokenizer, walked, reused=reused)) is None:
         with building(folder, lambda folder: _whole(folder) is not None, "the tokens are") as temporary:
             job.build(temporary, max(1, workers or 2), progress or (lambda *_: None))
+            job.expect_unchanged(found)
         reused = False
     return ready
 
@@ -141,12 +143,29 @@ class _Job:
     split_seed: int
     tokenizer: Tokenizer | TokenizerPlan
 
-    def fingerprint(self) -> str:
-        """Changes when a file, an option, the tokenizer or the layout on disk does."""
+    def identities(self) -> list[list[Any]]:
+        """What each file is known by, those that nothing is held back of apart."""
+        return [[identity(source) for source in group] for group in (self.sources, self.train_only)]
+
+    def fingerprint(self, found: list[list[Any]]) -> str:
+        """Changes when a file, an option, the tokenizer or the layout on disk does; ``found`` is ``identities()``."""
         made_by = asdict(self.tokenizer) if isinstance(self.tokenizer, TokenizerPlan) else self.tokenizer.fingerprint()
-        files = [[identity(source) for source in group] for group in (self.sources, self.train_only)]
-        whole = [VERSION, files, asdict(self.options), self.validation, self.split_seed, made_by]
+        whole = [VERSION, found, asdict(self.options), self.validation, self.split_seed, made_by]
         return hashlib.sha256(json.dumps(whole).encode()).hexdigest()
+
+    def expect_unchanged(self, found: list[list[Any]]) -> None:
+        """Check that the files are still those of which the corpus bears the fingerprint.
+
+        Raises:
+            DataError: one was written to while it was read.
+        """
+        for sources, before, now in zip((self.sources, self.train_only), found, self.identities(), strict=True):
+            for source, old, new in zip(sources, before, now, strict=True):
+                if old != new:
+                    raise DataError(
+                        f"{source.path} was changed while it was read, but a corpus is of one state of its files. "
+                        "Start again when nothing writes to them."
+                    )
 
     def build(self, folder: Path, workers: int, progress: Progress) -> None:
         plan = self._divide()
@@ -167,7 +186,7 @@ class _Job:
         for name, writer in writers.items():
             if writer.num_tokens < 2:
                 raise DataError(
-                    f"the {name} part has {writer.num_tokens} tokens of {report.documents:,} documents, but at least 2 "
+                    f"the {name} part has {counted(writer.num_tokens, 'token')} of {counted(report.documents, 'document')}, but at least 2 "
                     "are needed. Give more text, or another share or split_seed."
                 )
         manifest = {

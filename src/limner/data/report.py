@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+from limner.core.errors import counted
+
 MOST_SKIPS = 1000  # a folder of a million pictures must not fill the memory with their names
 
 
@@ -72,19 +74,17 @@ class ReadReport:
 
     def summary(self, most: int = 5) -> str:
         """A few lines for people: one of counts, then notes and the first ``most`` reasons."""
-        head = (
-            f"{_many(self.documents, 'document')} ({_size(self.text_bytes)} of text) from {_many(self.files, 'file')}"
-        )
+        head = f"{counted(self.documents, 'document')} ({_size(self.text_bytes)} of text) from {counted(self.files, 'file')}"
         dropped = []
         if self.duplicates:
-            dropped.append(_many(self.duplicates, "exact duplicate"))
+            dropped.append(counted(self.duplicates, "exact duplicate"))
         if self.empty:
             dropped.append(f"{self.empty:,} empty")
         if dropped:
             head += "; dropped " + " and ".join(dropped)
         lines = [head]
         if self.cut:
-            lines.append(f"{_many(self.cut, 'very long document')} cut at paragraphs")
+            lines.append(f"{counted(self.cut, 'very long document')} cut at paragraphs")
         lines += self.notes
         if self.skips:
             counts = ", ".join(f"{count:,} {kind}" for kind, count in self.skip_counts.most_common())
@@ -137,14 +137,14 @@ class PictureReport(ReadReport):
     def summary(self, most: int = 5) -> str:
         """A few lines for people: one of counts, then notes, then each reason to skip something with one example."""
         head = (
-            f"{_many(self.documents, 'picture')} with {_many(self.captions, 'caption')} from "
-            f"{_many(self.files, 'file')} ({_size(self.disk_bytes)} read)"
+            f"{counted(self.documents, 'picture')} with {counted(self.captions, 'caption')} from "
+            f"{counted(self.files, 'file')} ({_size(self.disk_bytes)} read)"
         )
         if self.duplicates:
-            head += f"; dropped {_many(self.duplicates, 'exact duplicate')}"
+            head += f"; dropped {counted(self.duplicates, 'exact duplicate')}"
         lines = [head]
         if self.enlarged:
-            lines.append(f"{_many(self.enlarged, 'picture')} smaller than the size asked for, enlarged")
+            lines.append(f"{counted(self.enlarged, 'picture')} smaller than the size asked for, enlarged")
         lines += self.notes
         if self.skips:
             lines.append(f"skipped {self.skip_counts.total():,}:")
@@ -159,12 +159,8 @@ class PictureReport(ReadReport):
         return "\n".join(lines)
 
 
-def _many(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
-
-
 def _size(count: int) -> str:
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"
-    return f"{count} bytes"
+    return counted(count, "byte")

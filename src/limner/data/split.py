@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from limner.core.errors import DataError
+from limner.core.errors import DataError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,7 +120,7 @@ def plan_split(sizes: Iterable[tuple[bytes, int]], *, share: float, seed: int) -
     total = sum(few.values())
     if total < MIN_CORPUS_BYTES:
         raise DataError(
-            f"the corpus is {total} bytes of text, but at least {MIN_CORPUS_BYTES} are needed to train on some and "
+            f"the corpus is {counted(total, 'byte')} of text, but at least {MIN_CORPUS_BYTES} are needed to train on some and "
             "hold back the rest. Give more text."
         )
     target = share * total
@@ -131,12 +131,11 @@ def plan_split(sizes: Iterable[tuple[bytes, int]], *, share: float, seed: int) -
             chosen.add(key)
             taken += few[key]
     if chosen:
-        note = f"Only {len(few)} documents: {len(chosen)} of them ({taken:,} bytes) held back for validation."
+        note = f"Only {counted(len(few), 'document')}: {len(chosen)} of them ({counted(taken, 'byte')}) held back for validation."
         return SplitPlan(share, seed, frozenset(chosen), {}, note)
     longest = max(few, key=lambda key: (few[key], key))
     note = (
-        f"Only {len(few)} document{'s' if len(few) > 1 else ''}: the last {target:,.0f} bytes of the longest held back "
-        "for validation."
+        f"Only {counted(len(few), 'document')}: the last {target:,.0f} bytes of the longest held back for validation."
     )
     return SplitPlan(share, seed, frozenset(), {longest: target / few[longest]}, note)
 

@@ -25,7 +25,7 @@ from limner.core.config import (
     RotaryPositions,
     StackConfig,
 )
-from limner.core.errors import DataError
+from limner.core.errors import DataError, TrainingError
 from limner.core.output import next_token_loss
 from limner.core.transformer import Transformer
 from limner.train.loop import Training, resolve
@@ -92,6 +92,7 @@ def characters_quick(text: str, *, seed: int = 0, threads: int = 0) -> QuickMode
         threads: 0: as many as there are cores.
     Raises:
         DataError: the text is too short.
+        TrainingError: Ctrl-C or SIGTERM stopped it.
     """
     if len(text) < 20 * WINDOW:
         raise DataError(f"the text is {len(text)} characters long, but {20 * WINDOW} are needed. Give a longer one.")
@@ -121,5 +122,10 @@ def characters_quick(text: str, *, seed: int = 0, threads: int = 0) -> QuickMode
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch))
         outcome = Training(model, step=step, batches=batch, settings=settings, folder=folder).run()
+    if outcome.reason != "finished":  # its loss would be taken for the recipe's
+        raise TrainingError(
+            f"training was stopped after step {outcome.step} of {settings.steps}, but half a run gives another model. "
+            "Start it again."
+        )
     characters = known.tobytes().decode("utf-32-le")
     return QuickModel(model.eval(), characters, held_back, outcome.elapsed)

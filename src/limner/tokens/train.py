@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from limner.core.errors import TokenizerError, suggest
+from limner.core.errors import TokenizerError, counted, suggest
 from limner.tokens.roles import END, KNOWN_NAMES, UNKNOWN_CHARACTER
 from limner.tokens.tokenizer import Tokenizer, byte_alphabet, make_tokenizer
 
@@ -67,8 +67,7 @@ def train_tokenizer(
             f"vocab_size is None, but {kind} needs to know how much to learn. Give a number, such as 4096."
         )
     size = vocab_size if vocab_size is not None else 2**31
-    if kind in ("byte-bpe", "unigram", "bytes"):
-        _check_size(size, 256 + len(special), f"{kind} needs 256 bytes and {len(special)} special tokens")
+    check_vocabulary_size(kind, size, len(special))
     counted = _Counted(texts, progress)
     if kind == "byte-bpe":
         backend = _byte_bpe(counted, size - len(special))
@@ -89,6 +88,20 @@ def train_tokenizer(
             )
     backend.add_special_tokens(list(special))
     return make_tokenizer(backend)
+
+
+def check_vocabulary_size(kind: str, size: int, special: int = 1) -> None:
+    """Check what is known of a vocabulary before any text is read.
+
+    Args:
+        special: how many special tokens there are.
+    Raises:
+        TokenizerError: the vocabulary is too small, whatever the texts.
+    """
+    if kind in ("byte-bpe", "unigram", "bytes"):
+        _check_size(size, 256 + special, f"{kind} needs 256 bytes and {counted(special, 'special token')}")
+    else:
+        _check_size(size, 2 + special, f"{kind} needs {2 + special} tokens at the least")
 
 
 class _Counted:
@@ -114,7 +127,7 @@ class _Counted:
             self._progress(documents, characters)
         if not anything:
             raise TokenizerError(
-                f"the corpus is empty ({documents} documents, {characters} characters), but a tokenizer is learned "
+                f"the corpus is empty ({counted(documents, 'document')}, {counted(characters, 'character')}), but a tokenizer is learned "
                 "from text. Give documents with words in them."
             )
 
@@ -200,7 +213,7 @@ def _characters(texts: Iterable[str], size: int, special: Sequence[str]) -> Back
     seen.discard(UNKNOWN_CHARACTER)
     _check_surrogates(seen)
     needed = len(seen) + 1 + len(special)
-    _check_size(size, needed, f"the texts have {len(seen)} different characters, which need {needed} tokens")
+    _check_size(size, needed, f"the texts have {counted(len(seen), 'different character')}, which need {needed} tokens")
     vocab = _numbered([*sorted(seen), UNKNOWN_CHARACTER])
     backend = Backend(models.BPE(vocab, [], unk_token=UNKNOWN_CHARACTER, fuse_unk=False))
     backend.decoder = decoders.Fuse()
@@ -224,7 +237,9 @@ def _wordpiece(texts: Iterable[str], size: int, special: Sequence[str]) -> Backe
     pieces = [*alphabet, *(f"##{character}" for character in alphabet)]
     needed = len(pieces) + len(names)
     _check_size(
-        size, needed, f"the texts have {len(alphabet)} different characters, which need {needed} tokens in wordpiece"
+        size,
+        needed,
+        f"the texts have {counted(len(alphabet), 'different character')}, which need {needed} tokens in wordpiece",
     )
     for piece in sorted(found, key=found.__getitem__):
         bare = piece.lstrip(WORD_START)

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from limner.core.errors import TrainingError, WeightsError
+from limner.core.errors import TrainingError, WeightsError, counted
 from limner.weights.files import file_digest, reason, sync
 
 if TYPE_CHECKING:
@@ -170,6 +170,15 @@ class CheckpointFolder:
             remove_checkpoint(self.folder(step))
         return bool(gone)
 
+    def reached(self) -> tuple[int, dict[str, Any]]:
+        """The step of the last checkpoint and what was noted beside it, unchecked; 0 and nothing without one."""
+        for step in reversed(self.steps()):
+            with contextlib.suppress(OSError, ValueError):
+                note = json.loads((self.folder(step) / NOTE).read_text("utf-8"))
+                if isinstance(note, dict) and note.get("step") == step:
+                    return step, note
+        return 0, {}
+
     def clean(self) -> None:
         """Remove what a killed process left unfinished."""
         if self.path.is_dir():
@@ -192,7 +201,7 @@ class CheckpointFolder:
                 say(f"{found} Going back to the one before.")
         if problem is not None:
             raise WeightsError(
-                f"{self.path} has {len(self.steps())} checkpoints, but none is whole. Start the run anew."
+                f"{self.path} has {counted(len(self.steps()), 'checkpoint')}, but none is whole. Start the run anew."
             ) from problem
         return None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 import torch
 
+from limner.core.errors import counted
 from limner.train import machine
 from limner.train.loop import Evaluation, Outcome, StepReport, Watcher
 
@@ -64,6 +65,28 @@ class Speed:
         return self.tokens_per_second * self.flops_per_token / self.peak if self.peak and self.flops_per_token else None
 
 
+class Smoothed:
+    """A moving average that forgets, and is a true average from the first value on.
+
+    Args:
+        keep: what is left of the past at each value.
+    Source: the correction of Adam's moments, Kingma & Ba 2015, arXiv:1412.6980, section 3.
+    """
+
+    def __init__(self, keep: float = 0.95) -> None:
+        self.keep, self.total, self.weight = keep, 0.0, 0.0
+
+    def add(self, value: float) -> None:
+        """Take one more value into account."""
+        self.total = self.keep * self.total + (1.0 - self.keep) * value
+        self.weight = self.keep * self.weight + (1.0 - self.keep)
+
+    @property
+    def value(self) -> float:
+        """No number before the first."""
+        return self.total / self.weight if self.weight else math.nan
+
+
 class Lines(Watcher):
     """Plain lines, for files and pipes: one now and then, and one at each evaluation.
 
@@ -76,7 +99,7 @@ class Lines(Watcher):
     def __init__(self, speed: Speed, *, every: float = 10.0, out: TextIO | None = None) -> None:
         self.speed, self.every, self.out = speed, every, out or sys.stderr
         self.shown = -math.inf
-        self.loss = math.nan
+        self.loss = Smoothed()
 
     def line(self, text: str) -> None:
         """Write one line."""
@@ -89,14 +112,14 @@ class Lines(Watcher):
 
     def stepped(self, report: StepReport) -> None:
         self.speed.add(report)
-        self.loss = report.loss if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * report.loss
+        self.loss.add(report.loss)
         if time.monotonic() - self.shown < self.every:
             return
         self.shown = time.monotonic()
         share = self.speed.share_of_peak
         left = "" if report.seconds_left is None else f"   {duration(report.seconds_left)} left"
         self.line(
-            f"step {report.step:6,}  {report.progress:4.0%}  loss {self.loss:.4f}  {self.speed.tokens_per_second:7,.0f} tokens/s"
+            f"step {report.step:6,}  {report.progress:4.0%}  loss {self.loss.value:.4f}  {self.speed.tokens_per_second:7,.0f} tokens/s"
             + ("" if share is None else f"  {share:.0%} of peak")
             + left
         )
@@ -111,7 +134,7 @@ class Lines(Watcher):
         self.line(text)
 
     def ended(self, outcome: Outcome) -> None:
-        self.line(f"{outcome.reason} after {outcome.step:,} steps, {duration(outcome.elapsed)}")
+        self.line(f"{outcome.reason} after {counted(outcome.step, 'step')}, {duration(outcome.elapsed)}")
 
 
 class Live(Watcher):
@@ -119,7 +142,7 @@ class Live(Watcher):
 
     def __init__(self, speed: Speed, console: Console) -> None:
         self.speed, self.console = speed, console
-        self.loss = math.nan
+        self.loss = Smoothed()
         self.curve: list[float] = []
         self.report: StepReport | None = None
         self.metrics: dict[str, float] = {}
@@ -137,9 +160,9 @@ class Live(Watcher):
     def stepped(self, report: StepReport) -> None:
         self.speed.add(report)
         self.report = report
-        self.loss = report.loss if math.isnan(self.loss) else 0.95 * self.loss + 0.05 * report.loss
+        self.loss.add(report.loss)
         if len(self.curve) < 60 * report.progress:
-            self.curve.append(self.loss)
+            self.curve.append(self.loss.value)
 
     def evaluated(self, step: int, evaluation: Evaluation) -> None:
         self.metrics, self.probes = evaluation.metrics, evaluation.probes
@@ -171,7 +194,7 @@ class Live(Watcher):
         numbers = Table.grid(padding=(0, 3))
         share, left = self.speed.share_of_peak, report.seconds_left
         cells = [
-            ("loss", f"{self.loss:.4f}"),
+            ("loss", f"{self.loss.value:.4f}"),
             *((f"validation {name}".replace("_", " "), f"{value:.4f}") for name, value in self.metrics.items()),
             ("tokens/s", f"{self.speed.tokens_per_second:,.0f}"),
             *([] if share is None else [("share of peak", f"{share:.0%}")]),
@@ -277,8 +300,12 @@ def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+    if not console.is_terminal:  # rich would write an empty line
+        yield lambda what, done, total: None
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:

@@ -136,6 +136,11 @@ def resolve(settings: TrainSettings, expected_seconds: float | None = None) -> T
     )
 
 
+EVALUATIONS = 20  # where the settings do not say
+STEPS_BETWEEN = 20  # two such evaluations, at the least
+EVALUATION_SHARE = 0.1  # of the time, about, that such evaluations may take in a run measured in minutes
+
+
 # ── weights in two precisions ──────────────────────────────────────────────────────────────────────────
 
 
@@ -223,6 +228,8 @@ class Training(Generic[Batch]):
         self.losses: list[float] = []  # of the steps since the last evaluation
         self.history: list[tuple[float, float]] = []  # (training loss, validation loss) at each evaluation
         self.warned = False
+        self.evaluated_step: int | None = None
+        self.evaluation_seconds, self.evaluated_at = 0.0, 0.0  # how long the last one took, and when it was over
         self.saved_step, self.saved_at = -1, time.monotonic()
 
     # ── to and from disk ────────────────────────────────────────────────────────────────────────────
@@ -241,6 +248,7 @@ class Training(Generic[Batch]):
             "losses": self.losses,
             "history": self.history,
             "warned": self.warned,
+            "evaluated_step": self.evaluated_step,
         }
         return tensors, note
 
@@ -274,6 +282,7 @@ class Training(Generic[Batch]):
         self.best_step, self.best, self.last = note["best"], dict(note["best_metrics"]), dict(note["last_metrics"])
         self.losses, self.warned = list(note["losses"]), bool(note["warned"])
         self.history = [(float(a), float(b)) for a, b in note["history"]]
+        self.evaluated_step = note.get("evaluated_step")  # not yet there in limner 0.1.0
         self.saved_step = checkpoint.step
 
     def save(self) -> None:
@@ -366,10 +375,27 @@ class Training(Generic[Batch]):
 
     # ── evaluating ──────────────────────────────────────────────────────────────────────────────────
 
+    def evaluation_due(self, before: float, after: float) -> bool:
+        """Whether to evaluate between two progresses: as often as the settings say, or as is worth its time.
+
+        Then the first and the last of the marks are kept, and others are passed over. In a run measured in steps that
+        follows from their number alone, so that equal runs keep equal models.
+        """
+        settings, clock = self.settings, self.clock
+        if not crossed(before, after, settings.evaluations or EVALUATIONS):
+            return False
+        if settings.evaluations or clock.done or self.evaluated_step is None:
+            return True
+        if clock.step - self.evaluated_step < STEPS_BETWEEN:
+            return False
+        rest = self.evaluation_seconds * (1.0 / EVALUATION_SHARE - 1.0)
+        return clock.seconds is None or clock.elapsed - self.evaluated_at >= rest
+
     def run_evaluation(self) -> None:
         """Evaluate the weights (their average, where one is kept), and export them if they are the best."""
         if self.evaluate is None:
             return
+        begun = time.perf_counter()
         kept = None
         if self.average is not None:
             if not self.masters.copied:
@@ -403,6 +429,8 @@ class Training(Generic[Batch]):
             if self.export is not None:
                 self.export(self.final_weights(), self.clock.step, self.best)
         self.notice_overfitting()
+        self.evaluated_step, self.evaluation_seconds = self.clock.step, time.perf_counter() - begun
+        self.evaluated_at = self.clock.elapsed + self.evaluation_seconds
 
     def final_weights(self) -> dict[str, Tensor]:
         """The float32 weights to keep: the average where there is one."""
@@ -472,7 +500,7 @@ class Training(Generic[Batch]):
                     elapsed=round(clock.elapsed, 3),
                 )
                 recent, logged = [], now
-            if crossed(before, after, settings.evaluations):
+            if self.evaluation_due(before, after):
                 self.run_evaluation()
             overdue = time.monotonic() - self.saved_at > settings.save_minutes * 60.0
             if crossed(before, after, settings.checkpoints) or self.best_step == clock.step or overdue:

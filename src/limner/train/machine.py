@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from limner.train.settings import TrainSettings
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # names of glibc's malloc.h
+_PAUSE_SOFT = 1  # omp_pause_soft of OpenMP 5.0
 
 
 def physical_cores() -> int:
@@ -85,10 +87,22 @@ def choose_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
 
 
 def prepare(settings: TrainSettings) -> None:
-    """Set the number of threads, let numbers too small to matter be 0 (they would slow a processor down), keep memory."""
+    """Set the number of threads, let numbers too small to matter be 0, keep memory. To be called before any sum."""
     torch.set_num_threads(settings.threads)
-    torch.set_flush_denormal(True)
+    flush_denormals()
     keep_memory()
+
+
+def flush_denormals() -> None:
+    """Let numbers too small to matter be 0, in every thread; they would slow a processor down.
+
+    Torch sets this for the calling thread, and a new thread takes it from the one that starts it. Threads that are
+    there already would go on without, and the last bits would depend on what the process did before; so OpenMP lets
+    them go, and starts others when it needs them.
+    """
+    torch.set_flush_denormal(True)
+    with suppress(OSError, AttributeError, TypeError):  # another system, or threads that are not OpenMP's
+        ctypes.CDLL(None).omp_pause_resource_all(_PAUSE_SOFT)
 
 
 def keep_memory() -> None:

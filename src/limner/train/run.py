@@ -68,13 +68,18 @@ class RunFolder:
         """Check that a run could be started here.
 
         Raises:
-            TrainingError: it is a file, or holds a run already.
+            TrainingError: it is a file, holds a run already, or cannot be made.
         """
         if path.exists() and not path.is_dir():
             raise TrainingError(f"the run folder is {path}, which is a file. Choose another with --out.")
         if (path / PLAN).exists():
             raise TrainingError(
                 f"{path} holds a run already, and it would be lost. Go on with --resume {path}, or choose another --out."
+            )
+        above = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise TrainingError(
+                f"the run folder {path} cannot be written: {above} may not be written to. Choose another with --out."
             )
 
     @classmethod
@@ -168,7 +173,9 @@ class RunFolder:
 
 def read_events(path: Path) -> list[dict[str, Any]]:
     """The events of a run, in order; lines that a killed process left half-written are passed over."""
-    events = []
+    events: list[dict[str, Any]] = []
+    if not (path / EVENTS).is_file():
+        return events
     with (path / EVENTS).open(encoding="utf-8") as lines:
         for line in lines:
             try:

@@ -56,31 +56,33 @@ class TrainSettings:
     threads: int = 0  # 0: as many as there are processor cores for this process
     device: str = "auto"
 
-    evaluations: int = 20  # spread evenly over the run
+    evaluations: int = 0  # spread evenly over the run; 0: 20, but not so often that they take much of the time
     checkpoints: int = 20  # the same
     save_minutes: float = 10.0  # a checkpoint at least this often
     keep: int = 2  # the last checkpoints that are kept, beside the best one
     overfit_after: int = 3  # evaluations in a row that got worse before it is said
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "evaluations", "keep", "overfit_after"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("learning_rate", "matrix_rate", "weight_decay", "clip", "threads", "checkpoints", "seed"):
-            _at_least(name, getattr(self, name), 0)
+        for name in ("batch_size", "accumulate", "keep", "overfit_after"):
+            at_least(name, getattr(self, name), 1)
+        for name in ("learning_rate", "matrix_rate", "weight_decay", "clip", "threads"):
+            at_least(name, getattr(self, name), 0)
+        for name in ("evaluations", "checkpoints", "seed"):
+            at_least(name, getattr(self, name), 0)
         for name in ("warmup", "decay", "final_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but it is a share. Choose a number from 0 to 1.")
         for name in ("ema", "beta1", "beta2", "momentum"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(
-                    f"{name} is {getattr(self, name)}, but it must be from 0 to below 1. Choose such one."
+                    f"{name} is {getattr(self, name)}, but only a number from 0 up to, not including, 1 works. Choose one."
                 )
         if self.steps is not None and self.minutes is not None:
             raise ConfigError(
                 f"steps is {self.steps} and minutes {self.minutes}, but one of them says how long. Drop one."
             )
         if self.steps is not None:
-            _at_least("steps", self.steps, 1)
+            at_least("steps", self.steps, 1)
         for f in fields(self):
             value = getattr(self, f.name)
             if isinstance(value, float) and not math.isfinite(value):
@@ -106,7 +108,12 @@ class TrainSettings:
         return changed(cls(), values)
 
 
-def _at_least(name: str, value: float, lowest: int) -> None:
+def at_least(name: str, value: float, lowest: float) -> None:
+    """Check a number.
+
+    Raises:
+        ConfigError: it is too small.
+    """
     if value < lowest:
         raise ConfigError(f"{name} is {value}, but it must be at least {lowest}. Choose a larger number.")
 
@@ -182,5 +189,11 @@ def _typed(name: str, value: Any, expected: Any) -> Any:
             return expected(str(value).replace("_", "") if isinstance(value, str) else value)
         except ValueError:
             pass
-    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(expected, str(expected))
-    raise ConfigError(f"{name} is {value!r}, but {wanted} is needed. Write it so.")
+    kinds = {
+        int: ("a whole number", "500"),
+        float: ("a number", "0.1"),
+        bool: ("true or false", "true"),
+        str: ("a text", "text"),
+    }
+    wanted, example = kinds[expected]
+    raise ConfigError(f"{name} is {value!r}, but it is {wanted}. Write for example {name}={example}.")

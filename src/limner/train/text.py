@@ -7,6 +7,7 @@ language modelling: predict each next token.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -18,18 +19,20 @@ import torch
 from torch import Tensor
 
 from limner.core.config import ModelConfig
-from limner.core.errors import ConfigError, TrainingError, suggest
+from limner.core.errors import ConfigError, TrainingError, counted, suggest
 from limner.core.output import next_token_loss
 from limner.core.transformer import Transformer
 from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
+from limner.data.batches import check_length
 from limner.text.generator import TextGenerator
 from limner.text.presets import Shape, read_size, shape
 from limner.tokens import Tokenizer
+from limner.tokens.train import check_vocabulary_size
 from limner.train import machine
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.probes import Probe, ask
-from limner.train.run import RunFolder
-from limner.train.settings import TrainSettings, changed, split_assignment
+from limner.train.run import RunFolder, read_events
+from limner.train.settings import TrainSettings, at_least, changed, split_assignment
 from limner.weights.folder import load_model, save_model
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ EFFICIENCY = 0.3  # share of a large product's speed that a training step of a s
 TOKENS_SEEN = 1.5  # a parameter: what the bundled stories' model could be given in its hour on two cores
 PARAMETERS_A_TOKEN = 4
 MUON_BESIDE = 6e-3  # AdamW's rate where Muon has the matrices; docs/log.md: they may go faster than all together
+MANY_WORDS = 3e6  # bytes of data from which on a learned vocabulary becomes as large as it may
 KINDS = ("byte-bpe", "wordpiece", "unigram", "characters", "bytes")
 
 
@@ -68,6 +72,19 @@ class TextSettings:
     sample_tokens: int = 60
     temperature: float = 0.8  # of the samples shown
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights in the finished model's file
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("vocab_size", 0), ("context_length", 0), ("evaluate_tokens", 1), ("sample_tokens", 1)):
+            at_least(name, getattr(self, name), lowest)
+        at_least("temperature", self.temperature, 0)
+        if self.dropout >= 1:
+            raise ConfigError(f"dropout is {self.dropout}, but it is a share below 1. Choose 0 for none, or 0.1.")
+        if not 0 < self.validation <= 0.5:
+            raise ConfigError(
+                f"validation is {self.validation}, but it is a share above 0 and at most 0.5. The usual one is 0.05."
+            )
+        if self.size != "auto":
+            read_size(self.size)
 
 
 @dataclass(frozen=True)
@@ -148,22 +165,29 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / "corpora"
 
 
+def wanted_tokenizer(plan: TextPlan) -> Tokenizer | TokenizerPlan:
+    """The tokenizer that is there, or what is to be known to learn one.
+
+    Raises:
+        ConfigError: neither a kind nor a path.
+        TokenizerError: a path at which there is none.
+    """
+    text = plan.text
+    if text.tokenizer in KINDS:
+        return TokenizerPlan(text.tokenizer, text.vocab_size or choose_vocabulary(plan.data))
+    if Path(text.tokenizer).exists():
+        return Tokenizer.load(Path(text.tokenizer))
+    raise ConfigError(
+        f"tokenizer is {text.tokenizer!r}, but it is a kind or a path that is there. {suggest(text.tokenizer, KINDS)}"
+    )
+
+
 def open_corpus(plan: TextPlan, cache: Path, progress: Callable[[str, int, int], None] | None) -> Corpus:
     """Read and tokenize the plan's data, or open what was made of it before."""
     text = plan.text
-    if text.tokenizer in KINDS:
-        tokenizer: Tokenizer | TokenizerPlan = TokenizerPlan(
-            text.tokenizer, text.vocab_size or choose_vocabulary(plan.data)
-        )
-    elif Path(text.tokenizer).exists():
-        tokenizer = Tokenizer.load(Path(text.tokenizer))
-    else:
-        raise ConfigError(
-            f"tokenizer is {text.tokenizer!r}, but it is a kind or a path that is there. {suggest(text.tokenizer, KINDS)}"
-        )
     return prepare_corpus(
         plan.data,
-        tokenizer=tokenizer,
+        tokenizer=wanted_tokenizer(plan),
         cache=cache,
         validation=text.validation,
         column=text.column,
@@ -172,12 +196,18 @@ def open_corpus(plan: TextPlan, cache: Path, progress: Callable[[str, int, int],
     )
 
 
-def choose_vocabulary(paths: Iterable[Path]) -> int:
-    """1,024 to 32,768 entries, by the size of the data: a token should be seen often enough to be learned."""
+def data_bytes(paths: Iterable[Path]) -> int:
+    """How large files, and all those in folders, are on disk."""
     size = 0
     for path in paths:
         found = [path] if path.is_file() else path.rglob("*") if path.is_dir() else []
         size += sum(entry.stat().st_size for entry in found if entry.is_file())
+    return size
+
+
+def choose_vocabulary(paths: Iterable[Path]) -> int:
+    """1,024 to 32,768 entries, by the size of the data: a token should be seen often enough to be learned."""
+    size = data_bytes(paths)
     for limit, vocabulary in ((1e6, 1024), (3e6, 2048), (3e7, 4096), (3e8, 8192), (3e9, 16384)):
         if size < limit:
             return vocabulary
@@ -193,6 +223,50 @@ class Choice:
     parameters: int
     flops_per_token: float
     epochs: float | None  # how often the data will be seen, as far as one can tell
+
+
+def check(plan: TextPlan) -> None:
+    """Refuse what no corpus can mend, before one is read, which may take hours.
+
+    What the model will be depends on the corpus: how large its vocabulary becomes, and under ``auto`` its size. So a
+    description is refused only where none of the likely ones can be made.
+
+    Raises:
+        ConfigError: a setting that cannot be used.
+        TokenizerError: a tokenizer that cannot be opened or learned.
+    """
+    machine.resolve_device(changed(TrainSettings(), dict(plan.train)).device)
+    sizes = [10**7, 10**6, 10**5, 10**8] if plan.text.size == "auto" else [read_size(plan.text.size)]
+    tokenizer = wanted_tokenizer(plan)
+    vocabularies = [tokenizer.vocab_size or 0]
+    if isinstance(tokenizer, TokenizerPlan):
+        check_vocabulary_size(tokenizer.kind, vocabularies[0])
+        if tokenizer.kind == "characters" or data_bytes(plan.data) < MANY_WORDS:
+            vocabularies += [size for size in (4096, 512, 257, 64) if size < vocabularies[0]]
+    problem: ConfigError | None = None
+    for wanted, vocabulary in itertools.product(sizes, vocabularies):
+        try:
+            describe(plan, wanted, vocabulary, plan.text.context_length or 256)
+        except ConfigError as found:
+            problem = problem or found
+        else:
+            return
+    assert problem is not None
+    raise problem
+
+
+def describe(
+    plan: TextPlan, wanted: int, vocab_size: int, context: int, dropout: float = 0.0
+) -> tuple[Shape, ModelConfig]:
+    """The model of about ``wanted`` parameters, with what the plan says of it.
+
+    Raises:
+        ConfigError: a given value that cannot be used.
+    """
+    of_shape = {f.name for f in fields(Shape)}
+    chosen = shape(wanted, vocab_size, context, dropout)
+    chosen = changed(chosen, {k: v for k, v in plan.model.items() if k in of_shape}, "model.")
+    return chosen, with_paths(chosen.config(vocab_size), {k: v for k, v in plan.model.items() if k not in of_shape})
 
 
 def choose(plan: TextPlan, corpus: Corpus) -> Choice:
@@ -219,9 +293,9 @@ def choose(plan: TextPlan, corpus: Corpus) -> Choice:
         wanted = choose_parameters(unique, asked, speed, vocab_size, context)
     else:
         wanted = read_size(text.size)
-    chosen = shape(wanted, vocab_size, context)
-    chosen = changed(chosen, {k: v for k, v in plan.model.items() if k in asdict(chosen)}, "model.")
+    chosen, _ = describe(plan, wanted, vocab_size, context)
     context = chosen.context_length
+    check_length(corpus.train, context)
 
     large = chosen.parameters(vocab_size)
     tokens_a_step = 4096 if large < 2e7 else 8192 if large < 1e8 else 32_768
@@ -238,10 +312,8 @@ def choose(plan: TextPlan, corpus: Corpus) -> Choice:
     seconds = asked.minutes * 60 if asked.minutes is not None else (asked.steps or 0) * tokens_each * flops / speed
     tokens = tokens_each * asked.steps if asked.steps else seconds * speed / flops
     epochs = tokens / unique
-    if "dropout" not in plan.model:
-        dropout = text.dropout if text.dropout >= 0 else (0.1 if epochs > 3 else 0.0)
-        chosen = replace(chosen, dropout=dropout)
-    config = with_paths(chosen.config(vocab_size), {k: v for k, v in plan.model.items() if k not in asdict(chosen)})
+    dropout = text.dropout if text.dropout >= 0 else (0.1 if epochs > 3 else 0.0)
+    _, config = describe(plan, wanted, vocab_size, context, dropout)
     return Choice(config, resolve(asked, seconds), large, flops, epochs)
 
 
@@ -373,19 +445,38 @@ class TextRun:
         """What will be done, in a few lines."""
         config, settings, corpus = self.choice.config, self.choice.settings, self.corpus
         decoder = config.stack
-        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
+        length = (
+            f"{settings.minutes:g} minute{'s' * (settings.minutes != 1)}"
+            if settings.minutes is not None
+            else counted(settings.steps or 0, "step")
+        )
         epochs = "" if self.choice.epochs is None else f", about {self.choice.epochs:.1f} times through the data"
         compiled = "compiled, " if settings.compile == "on" else ""
         lines = [
             f"data: {corpus.report.summary()}",
             f"      {corpus.train.num_tokens:,} tokens to train on, {corpus.validation.num_tokens:,} held back",
             f"      {corpus.tokenizer.kind}, {corpus.tokenizer.vocab_size:,} tokens{' (prepared before)' * corpus.reused}",
-            f"model: {self.choice.parameters / 1e6:.1f}M parameters, {decoder.num_layers} layers of {config.dim}",
+            f"model: {self.choice.parameters / 1e6:.1f}M parameters, {counted(decoder.num_layers, 'layer')} of {config.dim}",
             f"      context {config.context_length}, dropout {config.embedding.dropout:g}",
             f"training: {length}{epochs}; {settings.batch_size * settings.accumulate} × {config.context_length} tokens a step",
-            f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
+            f"      {settings.optimizer}, {settings.precision}, {compiled}{counted(settings.threads, 'thread')}",
         ]
         return "\n".join(lines)
+
+    def finished(self) -> Outcome | None:
+        """How the run ended, if it came to its end and was judged; None: there is something left to do."""
+        settings = self.choice.settings
+        step, note = self.folder.checkpoints.reached()
+        elapsed = float(note.get("elapsed", 0.0))
+        done = elapsed >= settings.minutes * 60 if settings.minutes is not None else step >= (settings.steps or 0)
+        results = [event for event in read_events(self.folder.path) if event["event"] == "result"]
+        if not (done and step and results and results[-1].get("step") == step and self.folder.model.is_dir()):
+            return None
+        losses = note["losses"] or [note["history"][-1][0]]
+        best = {name: float(results[-1][name]) for name in ("loss", "bits_per_byte")}
+        return Outcome(
+            "finished", step, elapsed, sum(losses) / len(losses), note["best"], best, dict(note["last_metrics"])
+        )
 
     def train(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run the loop to its end, or until it is interrupted; then judge the best model on all held-back text.
@@ -395,6 +486,7 @@ class TextRun:
             WeightsError: a checkpoint that does not fit.
         """
         settings, text, tokenizer = self.choice.settings, self.plan.text, self.corpus.tokenizer
+        machine.prepare(settings)  # before the model, whose first sums start torch's threads
         torch.manual_seed(settings.seed)
         device = torch.device(settings.device)
         model = Transformer(self.choice.config).to(device)
@@ -414,7 +506,7 @@ class TextRun:
 
         def step(batch: TextBatch) -> Tensor:
             inputs, targets, documents = batch
-            return next_token_loss(model(inputs, documents=documents), targets)
+            return model.loss(inputs, targets, documents=documents)
 
         def evaluate() -> Evaluation:
             metrics = measure(model, held_back, tokenizer.begin_id, batch_size=settings.batch_size)
@@ -446,7 +538,7 @@ class TextRun:
                 training.restore(checkpoint)
             outcome = training.run()
             if outcome.reason == "finished":
-                outcome = replace(outcome, best=self._judge())
+                outcome = replace(outcome, best=self._judge(outcome.step))
             return outcome
 
     def _export(self, weights: dict[str, Tensor], step: int, metrics: dict[str, float]) -> None:
@@ -477,7 +569,7 @@ class TextRun:
             | {"documents": corpus.validation.num_documents, "share": self.plan.text.validation},
         }
 
-    def _judge(self) -> dict[str, float]:
+    def _judge(self, step: int) -> dict[str, float]:
         """Measure the finished model folder on all held-back text, half a window of context before each token."""
         model, _, card = load_model(self.folder.model)
         model = model.to(torch.device(self.choice.settings.device))
@@ -485,7 +577,7 @@ class TextRun:
         metrics = measure(model, self.corpus.validation, self.corpus.tokenizer.begin_id, stride=max(1, context // 2))
         card["validation"] |= metrics
         save_model(self.folder.model, model, self.corpus.tokenizer, card)
-        self.folder.event("result", **metrics)
+        self.folder.event("result", step=step, **metrics)
         return metrics
 
 
@@ -513,6 +605,7 @@ def start(
         plan, data=tuple(p.absolute() for p in plan.data), train_only=tuple(p.absolute() for p in plan.train_only)
     )
     RunFolder.check_new(out)
+    check(plan)
     corpus = open_corpus(plan, cache, progress)
     choice = choose(plan, corpus)
     folder = RunFolder.create(
@@ -546,6 +639,7 @@ def go_on(
         progress: as in ``start``.
     Raises:
         WeightsError: it is no run folder.
+        ConfigError: a setting that cannot change any more.
         TrainingError: its data have changed, or it is of another kind.
     """
     folder, stored = RunFolder.open(run)
@@ -554,12 +648,8 @@ def go_on(
             f"{run} is a run of kind {stored.get('kind')!r}, but only text can be resumed here. Use its own verb."
         )
     plan = TextPlan.from_dict(stored["plan"])
-    settings = TrainSettings.from_dict(stored["train"])
     values = dict(split_assignment(assignment) for assignment in assignments)
-    for one, other in (("steps", "minutes"), ("minutes", "steps")):
-        if one in values and other not in values:
-            settings = replace(settings, **{other: None})  # type: ignore[arg-type]
-    settings = changed(settings, values)
+    settings = _changed_on_the_way(plan, TrainSettings.from_dict(stored["train"]), values, folder)
     cache = Path(stored["corpus"]["cache"])
     corpus = open_corpus(plan, cache, progress)
     if _identity(corpus)["tokenizer"] != stored["corpus"]["tokenizer"]:
@@ -579,6 +669,50 @@ def go_on(
     if values:
         folder.write_plan({**stored, "train": settings.to_dict()})
     return TextRun(plan, corpus, choice, folder, resumed=True)
+
+
+FIXED = ("seed", "optimizer")  # what the checkpoints of a run are made with
+
+
+def _changed_on_the_way(
+    plan: TextPlan, settings: TrainSettings, values: Mapping[str, str], folder: RunFolder
+) -> TrainSettings:
+    """The settings of a run that goes on with some of them changed.
+
+    Raises:
+        ConfigError: a setting that cannot change any more, or does not exist.
+    """
+    of_train, of_text = ({f.name for f in fields(kind)} for kind in (TrainSettings, TextSettings))
+    changes = {}
+    for name, value in values.items():
+        if name in of_text:
+            same = changed(plan.text, {name: value}) == plan.text
+        elif name in FIXED:
+            same = changed(settings, {name: value}) == settings
+        elif name.startswith("model."):
+            same = plan.model.get(name.removeprefix("model.")) == value
+        else:
+            changes[name], same = value, True
+        if not same:
+            raise ConfigError(
+                f"--set {name} is given beside --resume, but a run goes on with the {name} that it began with. "
+                "Drop it, or start a new run."
+            )
+        if name in changes and name not in of_train:
+            raise ConfigError(f"--set {name} is given, but there is no such setting. {suggest(name, of_train)}")
+    for one, other in (("steps", "minutes"), ("minutes", "steps")):
+        if one in changes and other not in changes:
+            settings = replace(settings, **{other: None})  # type: ignore[arg-type]
+    new = resolve(changed(settings, changes))
+    if bool(new.ema) != bool(settings.ema):
+        raise ConfigError(
+            f"--set ema={new.ema:g} is given beside --resume, but this run {'keeps an' if settings.ema else 'has no'} average "
+            "of its weights. Drop it, or start a new run."
+        )
+    done, _ = folder.checkpoints.reached()
+    if new.steps is not None and new.steps < done:
+        raise ConfigError(f"steps is {new.steps}, but the run has done {done} already. Choose {done + 1} or more.")
+    return new
 
 
 def _identity(corpus: Corpus) -> dict[str, Any]:

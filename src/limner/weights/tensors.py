@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from limner.core.errors import WeightsError
+from limner.core.errors import WeightsError, counted
 from limner.core.transformer import Transformer
 from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
 
@@ -110,7 +110,7 @@ def open_tensors(path: Path) -> Any:
             header, start = int.from_bytes(file.read(8), "little"), file.read(1)
         if size < 8 or (start in (b"{", b"") and header < 100_000_000):
             raise WeightsError(
-                f"{path} is {size} bytes long, which is not what its header says: it is cut off or damaged. Copy it again."
+                f"{path} is {counted(size, 'byte')} long, which is not what its header says: it is cut off or damaged. Copy it again."
             ) from problem
         raise WeightsError(f"{path} is no safetensors file: {problem}. Give a folder with {WHOLE}.") from problem
 
