@@ -23,11 +23,11 @@ def report(step: int = 3, seconds: float = 0.5) -> StepReport:
 
 
 def test_speed_counts_tokens_and_the_share_of_the_peak() -> None:
-    speed = Speed(tokens_a_step=100, flops_per_token=1e6, peak=1e9)
-    assert speed.tokens_per_second == 0
+    speed = Speed(100, 1e6, 1e9)
+    assert speed.per_second == 0
     speed.add(report(step=1, seconds=50.0))
     speed.add(report(step=2))
-    assert speed.tokens_per_second == 200
+    assert speed.per_second == 200
     assert speed.share_of_peak == pytest.approx(0.2)
     assert Speed(100).share_of_peak is None
 

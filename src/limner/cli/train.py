@@ -1,4 +1,4 @@
-"""``limner train``: learn from a folder of texts, or make a bundled model again."""
+"""``limner train``: learn from a folder of texts or captioned pictures, or make a bundled model again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from limner.core.errors import ConfigError, counted
 
 if TYPE_CHECKING:
     from limner.train.loop import Outcome
+    from limner.train.picture import PicturePlan, PictureRun
     from limner.train.text import TextPlan, TextRun
 
 app = typer.Typer(no_args_is_help=True, help="Train a model of your own.")
@@ -21,7 +22,7 @@ Minutes = Annotated[float | None, typer.Option(help="How long to train; the lear
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override any setting; may be repeated.")
 ]
-Cache = Annotated[Path | None, typer.Option(help="Where tokenized data are kept. Default: your cache folder.")]
+Cache = Annotated[Path | None, typer.Option(help="Where prepared data are kept. Default: your cache folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 
 
@@ -90,8 +91,86 @@ def text(
 
 
 @app.command()
+def picture(
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", "-d", help="Folders, tars and Parquet files of captioned pictures; may be repeated."),
+    ] = None,
+    pixels: Annotated[int | None, typer.Option(help="Side of the pictures. Default: 64.")] = None,
+    buckets: Annotated[
+        int | None, typer.Option(help="Shapes to keep tall and wide pictures whole; 1, the default, cuts squares.")
+    ] = None,
+    captions: Annotated[
+        str | None, typer.Option(help="auto, or folder: the name of its folder is a picture's caption.")
+    ] = None,
+    column: Annotated[str | None, typer.Option(help="Which column of tables is the caption.")] = None,
+    size: Annotated[str | None, typer.Option(help="auto, or a number of parameters such as 2M, 10M.")] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    out: Out = None,
+    recipe: Annotated[str | None, typer.Option(help="Begin with a recipe: picturebook or picturebook-mini.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    settings: Set = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the pictures that is held back. Default: 0.05.")
+    ] = None,
+    flip: Annotated[
+        bool | None,
+        typer.Option("--flip", help="Mirror pictures by chance. Off by default: captions say left and right."),
+    ] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Option(help="Painted as it learns; may be repeated. Default: the first captions.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the weights, the order of the pictures, and noise.")] = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Train a picture model on your own captioned pictures: with .txt beside them, a table, or in tars and Parquet."""
+    from dataclasses import replace
+
+    given = {
+        "pixels": pixels,
+        "buckets": buckets,
+        "captions": captions,
+        "column": column,
+        "size": size,
+        "validation": validation,
+        "flip": flip,
+    }
+    if resume is not None:
+        fixed = {f"--{name}": value for name, value in given.items()}
+        fixed |= {
+            "--data": data,
+            "--out": out,
+            "--recipe": recipe,
+            "--prompt": prompt,
+            "--seed": seed,
+            "--cache": cache,
+        }
+        _resume(resume, fixed, steps, minutes, settings, json=json)
+        return
+    from limner.recipes import picture_recipe
+    from limner.train.picture import PicturePlan
+
+    plan = picture_recipe(recipe) if recipe else PicturePlan()
+    if data:
+        plan = replace(plan, data=tuple(data), drawn=None)
+    if not plan.data and plan.drawn is None:
+        raise ConfigError(
+            "--data is missing, but there must be pictures to learn from. Give a folder of captioned pictures, or --recipe."
+        )
+    words = [f"{name}={value}" for name, value in given.items() if value is not None]
+    words += _length(steps, minutes) + ([] if seed is None else [f"seed={seed}"])
+    plan = plan.override([*words, *(settings or [])])
+    if prompt:
+        plan = replace(plan, prompts=tuple(prompt))
+    name = recipe or (plan.data[0].absolute().name.split(".")[0] if plan.data else "picture")
+    _begin(plan, out or _fresh(name or "picture"), cache, json=json)
+
+
+@app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="story or shakespeare")],
+    name: Annotated[str, typer.Argument(help="story, shakespeare, picturebook or picturebook-mini")],
     steps: Steps = None,
     minutes: Minutes = None,
     out: Out = None,
@@ -100,9 +179,9 @@ def recipe(
     json: Json = False,
 ) -> None:
     """Make a bundled model again, from the bundled data."""
-    from limner.recipes import recipe as find_recipe
+    from limner.recipes import any_recipe
 
-    plan = find_recipe(name).override([*_length(steps, minutes), *(settings or [])])
+    plan = any_recipe(name).override([*_length(steps, minutes), *(settings or [])])
     _begin(plan, out or _fresh(name), cache, json=json)
 
 
@@ -137,10 +216,13 @@ def _resume(
             )
     import sys
 
-    from limner.train.text import go_on
+    from limner.train.run import RunFolder
 
+    go_on = _room(RunFolder.open(run)[1].get("kind")).go_on
     with _reading() as progress:
-        opened = go_on(run, assignments=[*_length(steps, minutes), *(settings or [])], progress=progress)
+        opened: TextRun | PictureRun = go_on(
+            run, assignments=[*_length(steps, minutes), *(settings or [])], progress=progress
+        )
     outcome = opened.finished()
     if outcome is None:
         _train(opened, json=json)
@@ -153,32 +235,47 @@ def _resume(
         ended, longer = f"{length.minutes:g} minute{'s' * (length.minutes != 1)}", f"--minutes {2 * length.minutes:g}"
     print(
         f"{run} is finished: its {ended} are over. To train it longer, say how long in all:\n"
-        f"  limner train text --resume {run} {longer}",
+        f"  limner train {_kind(opened)} --resume {run} {longer}",
         file=sys.stderr,
     )
     _tell(opened, outcome, json=json)
 
 
-def _begin(plan: TextPlan, out: Path, cache: Path | None, *, json: bool) -> None:
-    from limner.train.text import start
+def _begin(plan: TextPlan | PicturePlan, out: Path, cache: Path | None, *, json: bool) -> None:
+    from limner.train.text import TextPlan
 
+    start = _room("text" if isinstance(plan, TextPlan) else "picture").start
     with _reading() as progress:
         run = start(plan, out, cache=cache, progress=progress)
     _train(run, json=json)
 
 
-def _train(run: TextRun, *, json: bool) -> None:
+def _room(kind: object) -> Any:
+    """The module that begins runs of a kind and goes on with them."""
+    if kind == "picture":
+        from limner.train import picture
+
+        return picture
+    from limner.train import text  # it refuses runs of other kinds
+
+    return text
+
+
+def _kind(run: TextRun | PictureRun) -> str:
+    from limner.train.text import TextRun
+
+    return "text" if isinstance(run, TextRun) else "picture"
+
+
+def _train(run: TextRun | PictureRun, *, json: bool) -> None:
     """Train, show it, and say where the model is."""
     import sys
 
-    from limner.train.display import watchers_for
-
     print(run.summary(), file=sys.stderr)
-    outcome = run.train(watchers_for(run.choice, run.folder))
-    _tell(run, outcome, json=json)
+    _tell(run, run.train(run.watchers()), json=json)
 
 
-def _tell(run: TextRun, outcome: Outcome, *, json: bool) -> None:
+def _tell(run: TextRun | PictureRun, outcome: Outcome, *, json: bool) -> None:
     """What came of it, and what can be done with it."""
     import sys
     from json import dumps
@@ -186,14 +283,18 @@ def _tell(run: TextRun, outcome: Outcome, *, json: bool) -> None:
     path = run.folder.path
     if outcome.reason == "interrupted":
         print(
-            f"Stopped after step {outcome.step:,}; everything is saved. Go on with:\n  limner train text --resume {path}",
+            f"Stopped after step {outcome.step:,}; everything is saved. Go on with:\n"
+            f"  limner train {_kind(run)} --resume {path}",
             file=sys.stderr,
         )
     if run.folder.model.exists():
-        prompt = (run.plan.prompts or ("Once upon a time",))[0].strip()
         numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in outcome.best.items())
-        print(f"The model is in {run.folder.model} ({numbers} on held-back text). Write with it:", file=sys.stderr)
-        print(f'  limner write "{prompt}" --model {run.folder.model}', file=sys.stderr)
+        example, held_back, verb = ("Once upon a time", "text", "write")
+        if _kind(run) == "picture":
+            example, held_back, verb = ("a picture", "pictures", "paint")
+        prompt = (run.plan.prompts or (example,))[0].strip()
+        print(f"The model is in {run.folder.model} ({numbers} on held-back {held_back}).", file=sys.stderr)
+        print(f'  limner {verb} "{prompt}" --model {run.folder.model}', file=sys.stderr)
     if json:
         result = {
             "run": str(path),

@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 from limner.core.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from limner.train.picture import PicturePlan
     from limner.train.text import TextPlan
 
 RECIPES = {
     "shakespeare": "plays in the manner of Shakespeare, letter by letter",
     "story": "little stories in a small child's words",
 }
+PICTURE_RECIPES = {
+    "picturebook": "animals in hats, 128 × 128 pixels",
+    "picturebook-mini": "the same at 32 × 32, in ten minutes",
+}
 
 
 def recipe(name: str) -> TextPlan:
-    """The plan of a bundled model's run; change it with ``plan.override``.
+    """The plan of a bundled text model's run; change it with ``plan.override``.
 
     Raises:
         ConfigError: there is none of this name; the nearest is named.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"the recipe is {name!r}, but there is none of this name. {suggest(name, RECIPES)}")
+    _known(name, RECIPES)
     if name == "story":
         from limner.recipes.story import story
 
@@ -30,3 +36,30 @@ def recipe(name: str) -> TextPlan:
     from limner.recipes.shakespeare import shakespeare
 
     return shakespeare()
+
+
+def picture_recipe(name: str) -> PicturePlan:
+    """The plan of a picture model's run; change it with ``plan.override``.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    _known(name, PICTURE_RECIPES)
+    from limner.recipes.picturebook import picturebook, picturebook_mini
+
+    return picturebook() if name == "picturebook" else picturebook_mini()
+
+
+def any_recipe(name: str) -> TextPlan | PicturePlan:
+    """The plan of a recipe of any kind.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    _known(name, RECIPES | PICTURE_RECIPES)
+    return picture_recipe(name) if name in PICTURE_RECIPES else recipe(name)
+
+
+def _known(name: str, recipes: Mapping[str, str]) -> None:
+    if name not in recipes:
+        raise ConfigError(f"the recipe is {name!r}, but there is none of this name. {suggest(name, recipes)}")

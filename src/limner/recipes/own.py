@@ -39,7 +39,6 @@ def train_text(
     """
     from limner import models
     from limner.text.generator import TextGenerator
-    from limner.train.display import watchers_for
     from limner.train.text import TextPlan, go_on, start
 
     paths = (data,) if isinstance(data, (str, Path)) else tuple(data)
@@ -49,7 +48,7 @@ def train_text(
     else:
         plan = TextPlan(data=tuple(Path(path) for path in paths))
         run = start(plan.override(assignments), Path(out))
-    outcome = run.train(watchers_for(run.choice, run.folder) if show else ())
+    outcome = run.train(run.watchers() if show else ())
     if not run.folder.model.exists():
         raise TrainingError(
             f"the run in {out} ended at step {outcome.step}, but its first evaluation was still to come. Call again with "

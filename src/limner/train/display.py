@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from limner.train.run import RunFolder
     from limner.train.settings import TrainSettings
-    from limner.train.text import Choice
 
 
 def duration(seconds: float) -> str:
@@ -36,16 +35,17 @@ def duration(seconds: float) -> str:
 
 
 class Speed:
-    """Tokens a second over the last steps, and the share of the machine's peak that they take.
+    """Tokens (or pictures) a second over the last steps, and the share of the machine's peak that they take.
 
     Args:
-        tokens_a_step: tokens in one step.
-        flops_per_token: operations of one training step for each token; 0: unknown.
+        a_step: tokens in one step.
+        flops: operations of one training step for each token; 0: unknown.
         peak: operations a second of a large matrix product on this machine; 0: unknown.
+        unit: what is counted.
     """
 
-    def __init__(self, tokens_a_step: int, flops_per_token: float = 0.0, peak: float = 0.0) -> None:
-        self.tokens_a_step, self.flops_per_token, self.peak = tokens_a_step, flops_per_token, peak
+    def __init__(self, a_step: int, flops: float = 0.0, peak: float = 0.0, unit: str = "tokens") -> None:
+        self.a_step, self.flops, self.peak, self.unit = a_step, flops, peak, unit
         self.seconds = 0.0
 
     def add(self, report: StepReport) -> None:
@@ -55,14 +55,14 @@ class Speed:
         )
 
     @property
-    def tokens_per_second(self) -> float:
+    def per_second(self) -> float:
         """0 before the first step."""
-        return self.tokens_a_step / self.seconds if self.seconds else 0.0
+        return self.a_step / self.seconds if self.seconds else 0.0
 
     @property
     def share_of_peak(self) -> float | None:
         """None where the peak is unknown."""
-        return self.tokens_per_second * self.flops_per_token / self.peak if self.peak and self.flops_per_token else None
+        return self.per_second * self.flops / self.peak if self.peak and self.flops else None
 
 
 class Smoothed:
@@ -119,7 +119,7 @@ class Lines(Watcher):
         share = self.speed.share_of_peak
         left = "" if report.seconds_left is None else f"   {duration(report.seconds_left)} left"
         self.line(
-            f"step {report.step:6,}  {report.progress:4.0%}  loss {self.loss.value:.4f}  {self.speed.tokens_per_second:7,.0f} tokens/s"
+            f"step {report.step:6,}  {report.progress:4.0%}  loss {self.loss.value:.4f}  {self.speed.per_second:7,.0f} {self.speed.unit}/s"
             + ("" if share is None else f"  {share:.0%} of peak")
             + left
         )
@@ -196,7 +196,7 @@ class Live(Watcher):
         cells = [
             ("loss", f"{self.loss.value:.4f}"),
             *((f"validation {name}".replace("_", " "), f"{value:.4f}") for name, value in self.metrics.items()),
-            ("tokens/s", f"{self.speed.tokens_per_second:,.0f}"),
+            (f"{self.speed.unit}/s", f"{self.speed.per_second:,.0f}"),
             *([] if share is None else [("share of peak", f"{share:.0%}")]),
             ("time left", "?" if left is None else duration(left)),
         ]
@@ -256,7 +256,7 @@ class TensorBoard(Watcher):
         self.writer.add_scalar("loss/train", report.loss, report.step)
         self.writer.add_scalar("step/rate", report.rate, report.step)
         self.writer.add_scalar("step/gradient_norm", report.gradient_norm, report.step)
-        self.writer.add_scalar("step/tokens_per_second", self.speed.tokens_per_second, report.step)
+        self.writer.add_scalar(f"step/{self.speed.unit}_per_second", self.speed.per_second, report.step)
 
     def evaluated(self, step: int, evaluation: Evaluation) -> None:
         for name, value in evaluation.metrics.items():
@@ -276,17 +276,20 @@ class TensorBoard(Watcher):
 # ── which display ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def watchers_for(choice: Choice, folder: RunFolder) -> list[Watcher]:
-    """A display that suits where standard error goes, and TensorBoard's curves where it is installed."""
+def watchers_for(
+    settings: TrainSettings, folder: RunFolder, *, a_step: int, flops: float, unit: str = "tokens"
+) -> list[Watcher]:
+    """A display that suits where standard error goes, and TensorBoard's curves where it is installed.
+
+    Args:
+        a_step, flops, unit: as for ``Speed``.
+    """
     from rich.console import Console
 
-    settings = choice.settings
     device = torch.device(settings.device)
     dtype = torch.float32 if settings.precision == "float32" else torch.bfloat16
     machine.prepare(settings)
-    peak = machine.matmul_peak(device, dtype)
-    tokens = settings.batch_size * settings.accumulate * choice.config.context_length
-    speed = Speed(tokens, choice.flops_per_token, peak)
+    speed = Speed(a_step, flops, machine.matmul_peak(device, dtype), unit)
     console = Console(stderr=True)
     watchers: list[Watcher] = [Live(speed, console) if console.is_terminal else Lines(speed)]
     with suppress(ImportError):

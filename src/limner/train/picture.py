@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,7 +39,9 @@ from limner.picture.images import from_bytes, grid
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.train import machine
+from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
+from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
 from limner.train.settings import TrainSettings, changed, split_assignment
 from limner.train.text import cache_folder
@@ -353,6 +356,16 @@ class PictureRun:
         ]
         return "\n".join(lines)
 
+    def finished(self) -> Outcome | None:
+        """How the run ended, if it came to its end and was judged; None: there is something left to do."""
+        return finished(self.folder, self.choice.settings)
+
+    def watchers(self) -> list[Watcher]:
+        """What shows the run as it goes."""
+        settings, flops = self.choice.settings, self.choice.flops_per_picture
+        pictures = settings.batch_size * settings.accumulate
+        return watchers_for(settings, self.folder, a_step=pictures, flops=flops, unit="pictures")
+
     def train(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run the loop to its end, or until it is interrupted; then judge the best model.
 
@@ -361,6 +374,7 @@ class PictureRun:
             WeightsError: a checkpoint that does not fit.
         """
         settings, picture, config = self.choice.settings, self.plan.picture, self.choice.config
+        machine.prepare(settings)  # before the model, whose first sums start torch's threads
         torch.manual_seed(settings.seed)
         device = torch.device(settings.device)
         model = PictureModel(config).to(device)
@@ -404,7 +418,7 @@ class PictureRun:
                 training.restore(checkpoint)
             outcome = training.run()
             if outcome.reason == "finished":
-                outcome = replace(outcome, best=self._judge())
+                outcome = replace(outcome, best=self._judge(outcome.step))
             return outcome
 
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -446,7 +460,7 @@ class PictureRun:
             "validation": dict(metrics) | {"pictures": len(self.corpus.validation)},
         }
 
-    def _judge(self) -> dict[str, float]:
+    def _judge(self, step: int) -> dict[str, float]:
         """Measure the finished model folder: how well it sees, whether it listens, and whether it only remembers."""
         loaded = load_picture_model(self.folder.model, dtype=torch.float32)
         model = loaded.model.to(torch.device(self.choice.settings.device))
@@ -456,7 +470,7 @@ class PictureRun:
         loaded.card["validation"] |= metrics
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.picture.dtype]
         save_picture_model(self.folder.model, model, self.tokenizer, loaded.card, dtype=dtype)
-        self.folder.event("result", **metrics)
+        self.folder.event("result", step=step, **metrics)
         return metrics
 
 
@@ -593,6 +607,7 @@ def go_on(
         progress: as in ``start``.
     Raises:
         WeightsError: it is no run folder.
+        ConfigError: a setting that cannot change any more.
         TrainingError: its data have changed, or it is of another kind.
     """
     folder, stored = RunFolder.open(run)
@@ -601,12 +616,8 @@ def go_on(
             f"{run} is a run of kind {stored.get('kind')!r}, but only pictures can be resumed here. Use its own verb."
         )
     plan = PicturePlan.from_dict(stored["plan"])
-    settings = TrainSettings.from_dict(stored["train"])
     values = dict(split_assignment(assignment) for assignment in assignments)
-    for one, other in (("steps", "minutes"), ("minutes", "steps")):
-        if one in values and other not in values:
-            settings = replace(settings, **{other: None})  # type: ignore[arg-type]
-    settings = changed(settings, values)
+    settings = changed_on_the_way(TrainSettings.from_dict(stored["train"]), values, folder, partial(_same, plan))
     corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress)
     expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
     for key, value in _identity(corpus).items():
@@ -622,6 +633,15 @@ def go_on(
     if values:
         folder.write_plan({**stored, "train": settings.to_dict()})
     return PictureRun(plan, corpus, tokenizer, stored["words"], choice, folder, resumed=True)
+
+
+def _same(plan: PicturePlan, name: str, value: str) -> bool | None:
+    """Whether a setting that is not the loop's is as the run began with; None: it is the loop's, or there is none."""
+    if name in {f.name for f in fields(PictureSettings)}:
+        return changed(plan.picture, {name: value}) == plan.picture
+    if name.startswith("drawn.") and plan.drawn is not None:
+        return changed(plan.drawn, {name.removeprefix("drawn."): value}, "drawn.") == plan.drawn
+    return None
 
 
 def _identity(corpus: PictureCorpus) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,9 +30,11 @@ from limner.text.presets import Shape, read_size, shape
 from limner.tokens import Tokenizer
 from limner.tokens.train import check_vocabulary_size
 from limner.train import machine
+from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.probes import Probe, ask
-from limner.train.run import RunFolder, read_events
+from limner.train.resuming import changed_on_the_way, finished
+from limner.train.run import RunFolder
 from limner.train.settings import TrainSettings, at_least, changed, split_assignment
 from limner.weights.folder import load_model, save_model
 
@@ -465,18 +468,13 @@ class TextRun:
 
     def finished(self) -> Outcome | None:
         """How the run ended, if it came to its end and was judged; None: there is something left to do."""
-        settings = self.choice.settings
-        step, note = self.folder.checkpoints.reached()
-        elapsed = float(note.get("elapsed", 0.0))
-        done = elapsed >= settings.minutes * 60 if settings.minutes is not None else step >= (settings.steps or 0)
-        results = [event for event in read_events(self.folder.path) if event["event"] == "result"]
-        if not (done and step and results and results[-1].get("step") == step and self.folder.model.is_dir()):
-            return None
-        losses = note["losses"] or [note["history"][-1][0]]
-        best = {name: float(results[-1][name]) for name in ("loss", "bits_per_byte")}
-        return Outcome(
-            "finished", step, elapsed, sum(losses) / len(losses), note["best"], best, dict(note["last_metrics"])
-        )
+        return finished(self.folder, self.choice.settings)
+
+    def watchers(self) -> list[Watcher]:
+        """What shows the run as it goes."""
+        settings, context = self.choice.settings, self.choice.config.context_length
+        tokens = settings.batch_size * settings.accumulate * context
+        return watchers_for(settings, self.folder, a_step=tokens, flops=self.choice.flops_per_token)
 
     def train(self, watchers: Sequence[Watcher] = ()) -> Outcome:
         """Run the loop to its end, or until it is interrupted; then judge the best model on all held-back text.
@@ -649,7 +647,7 @@ def go_on(
         )
     plan = TextPlan.from_dict(stored["plan"])
     values = dict(split_assignment(assignment) for assignment in assignments)
-    settings = _changed_on_the_way(plan, TrainSettings.from_dict(stored["train"]), values, folder)
+    settings = changed_on_the_way(TrainSettings.from_dict(stored["train"]), values, folder, partial(_same, plan))
     cache = Path(stored["corpus"]["cache"])
     corpus = open_corpus(plan, cache, progress)
     if _identity(corpus)["tokenizer"] != stored["corpus"]["tokenizer"]:
@@ -671,48 +669,13 @@ def go_on(
     return TextRun(plan, corpus, choice, folder, resumed=True)
 
 
-FIXED = ("seed", "optimizer")  # what the checkpoints of a run are made with
-
-
-def _changed_on_the_way(
-    plan: TextPlan, settings: TrainSettings, values: Mapping[str, str], folder: RunFolder
-) -> TrainSettings:
-    """The settings of a run that goes on with some of them changed.
-
-    Raises:
-        ConfigError: a setting that cannot change any more, or does not exist.
-    """
-    of_train, of_text = ({f.name for f in fields(kind)} for kind in (TrainSettings, TextSettings))
-    changes = {}
-    for name, value in values.items():
-        if name in of_text:
-            same = changed(plan.text, {name: value}) == plan.text
-        elif name in FIXED:
-            same = changed(settings, {name: value}) == settings
-        elif name.startswith("model."):
-            same = plan.model.get(name.removeprefix("model.")) == value
-        else:
-            changes[name], same = value, True
-        if not same:
-            raise ConfigError(
-                f"--set {name} is given beside --resume, but a run goes on with the {name} that it began with. "
-                "Drop it, or start a new run."
-            )
-        if name in changes and name not in of_train:
-            raise ConfigError(f"--set {name} is given, but there is no such setting. {suggest(name, of_train)}")
-    for one, other in (("steps", "minutes"), ("minutes", "steps")):
-        if one in changes and other not in changes:
-            settings = replace(settings, **{other: None})  # type: ignore[arg-type]
-    new = resolve(changed(settings, changes))
-    if bool(new.ema) != bool(settings.ema):
-        raise ConfigError(
-            f"--set ema={new.ema:g} is given beside --resume, but this run {'keeps an' if settings.ema else 'has no'} average "
-            "of its weights. Drop it, or start a new run."
-        )
-    done, _ = folder.checkpoints.reached()
-    if new.steps is not None and new.steps < done:
-        raise ConfigError(f"steps is {new.steps}, but the run has done {done} already. Choose {done + 1} or more.")
-    return new
+def _same(plan: TextPlan, name: str, value: str) -> bool | None:
+    """Whether a setting that is not the loop's is as the run began with; None: it is the loop's, or there is none."""
+    if name in {f.name for f in fields(TextSettings)}:
+        return changed(plan.text, {name: value}) == plan.text
+    if name.startswith("model."):
+        return plan.model.get(name.removeprefix("model.")) == value
+    return None
 
 
 def _identity(corpus: Corpus) -> dict[str, Any]:
