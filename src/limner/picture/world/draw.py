@@ -187,9 +187,8 @@ def _side_by_side(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
         left = first_left == (index == 0)
         room = (MARGIN, MARGIN, 49.5, 0.0) if left else (50.5, MARGIN, 100 - MARGIN, 0.0)
         low = dice.between(*(BRANCH if scene.figures[index].pose == "scaling a branch" else GROUND))
-        # Whoever climbs has the tree on the outer side, or it would stand between the two.
-        flip = left if scene.figures[index].pose == "climbing a tree" else dice.chance(0.5)
-        flip = not left if scene.figures[index].pose == "scaling a branch" else flip
+        # The tree is on the outer side, or it would stand between the two.
+        flip = left if scene.figures[index].pose in ("climbing a tree", "scaling a branch") else dice.chance(0.5)
         _, place = _fit(one, dice.between(*TWO), (*room[:3], low), flip)
         places.append(place)
     return places
