@@ -14,6 +14,7 @@ from limner.picture.world.dice import Dice
 from limner.picture.world.figure import TRUNK_X, FigureDrawer
 from limner.picture.world.scenery import draw_scenery, draw_treetop, light_of
 from limner.picture.world.shapes import Place, Shape, Sheet, at, ellipses, render, render_parts
+from limner.picture.world.vocabulary import POSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,9 +111,12 @@ def compose(scene: Scene) -> tuple[Shape, ...]:
         places = _stacked(drawn, scene, dice)
     else:
         places = _side_by_side(drawn, scene, dice)
-    for index in (1, 0) if scene.relation == "on" else range(len(drawn)):
+    poses = [figure.pose for figure in scene.figures]
+    # Back to front: who carries before who is carried, and a branch before whoever is beside it.
+    order = (1, 0) if scene.relation == "on" else sorted(range(len(drawn)), key=lambda i: poses[i] in POSES[:2])
+    for index in order:
         figure, place = drawn[index], places[index]
-        pose = scene.figures[index].pose
+        pose = poses[index]
         _add(sheet, figure.support, place)
         if pose == "climbing a tree":
             x, _ = place.apply(TRUNK_X, 0)
