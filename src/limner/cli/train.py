@@ -138,7 +138,7 @@ def picture(
         "flip": flip,
     }
     if resume is not None:
-        fixed = {f"--{name}": value for name, value in given.items()}
+        fixed: dict[str, object] = {f"--{name}": value for name, value in given.items()}
         fixed |= {
             "--data": data,
             "--out": out,

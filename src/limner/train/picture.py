@@ -52,6 +52,7 @@ PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time f
 CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer and count words
 WORDS_KEPT = 20_000  # the most frequent, to say which words of a prompt a model has never seen
 BATCH_PICTURES = 64
+SHOWN = 8  # captions of held-back pictures that are painted as it learns, where no prompts are given
 
 PictureStep = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]  # picture, noise, time, ids, mask
 
@@ -571,6 +572,9 @@ def start(
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
     corpus = open_pictures(plan, cache, progress)
+    if not plan.prompts:
+        several = range(min(SHOWN, len(corpus.validation)))
+        plan = replace(plan, prompts=tuple(corpus.validation.captions(number)[0] for number in several))
     captions = read_captions(corpus.train)
     words = Counter(word for text in captions for word in words_of(text))
     size = plan.picture.vocab_size or min(8192, max(512, 2 * len(words)))

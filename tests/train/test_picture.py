@@ -1,0 +1,190 @@
+"""A picture model from captioned pictures to a model folder, on small coloured squares."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from limner.core.errors import ConfigError, TrainingError
+from limner.picture.folder import load_picture_model
+from limner.picture.generator import PictureGenerator
+from limner.recipes import any_recipe, picture_recipe
+from limner.tokens import Tokenizer
+from limner.train.picture import PicturePlan, PictureRun, go_on, listening, start
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
+SMALL = [
+    "pixels=16",
+    "patch=4",
+    "dim=32",
+    "num_layers=2",
+    "num_heads=2",
+    "prompt_layers=1",
+    "batch_size=16",
+    "evaluate_pictures=32",
+    "sample_steps=4",
+    "evaluations=2",
+    "checkpoints=2",
+    "threads=1",
+    "device=cpu",
+    "validation=0.2",
+]
+
+
+@pytest.fixture(scope="module")
+def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A square of a colour on the left or on the right, with a sentence beside it."""
+    folder = tmp_path_factory.mktemp("squares")
+    rng = np.random.default_rng(0)
+    for number in range(96):
+        name = list(COLOURS)[number % 4]
+        side = ("left", "right")[number // 4 % 2]
+        pixels = np.full((20, 20, 3), 235, np.uint8)
+        pixels += rng.integers(0, 12, pixels.shape, dtype=np.uint8)
+        column = 2 if side == "left" else 11
+        pixels[6:14, column : column + 7] = COLOURS[name]
+        Image.fromarray(pixels).save(folder / f"{number:03}.png")
+        (folder / f"{number:03}.txt").write_text(f"a {name} square on the {side}")
+    return folder
+
+
+def begin(data: Path, out: Path, *changes: str) -> PictureRun:
+    plan = PicturePlan(data=(data,), prompts=("a red square on the left", "a blue square on the right"))
+    return start(plan.override([*SMALL, *changes]), out, cache=out.with_name("cache"))
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return dict(load_picture_model(run / "model").model.state_dict())
+
+
+def test_it_learns_to_paint_what_it_is_told(squares: Path, tmp_path: Path) -> None:
+    run = begin(squares, tmp_path / "run", "steps=240", "learning_rate=0.006", "matrix_rate=0.02", "ema=0.98")
+    outcome = run.train()
+    assert outcome.reason == "finished"
+    assert outcome.best["loss_other_captions"] > 1.3 * outcome.best["loss"]
+    loaded = load_picture_model(tmp_path / "run" / "model")
+    painter = PictureGenerator(loaded.model, Tokenizer.load(tmp_path / "run" / "model"), card=loaded.card)
+    right = 0
+    for name, colour in COLOURS.items():
+        for side, columns in (("left", slice(2, 8)), ("right", slice(8, 14))):
+            (painted,) = painter.generate(f"a {name} square on the {side}", seed=3, steps=12, guidance=2.0)
+            inside = np.asarray(painted.image)[5:11, columns].reshape(-1, 3).mean(axis=0)
+            nearest = min(COLOURS, key=lambda other: float(np.abs(inside - COLOURS[other]).sum()))
+            right += nearest == name and float(np.abs(inside - colour).sum()) < 200
+    assert right >= 7  # of 8
+
+
+def test_a_run_writes_what_happened(squares: Path, tmp_path: Path) -> None:
+    run = begin(squares, tmp_path / "run", "steps=4")
+    outcome = run.train()
+    assert "patches of 4" in run.summary()
+    assert len(list((tmp_path / "run" / "samples").glob("step-*.png"))) == 2
+    events = [json.loads(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    result = next(event for event in events if event["event"] == "result")
+    assert result["held_back_to_nearest"] > 0
+    assert set(outcome.best) >= {"loss", "loss_other_captions", "painted_to_nearest"}
+    card = load_picture_model(tmp_path / "run" / "model").card
+    assert "square" in card["words"]
+    assert card["training"]["pictures"] == 64
+    assert run.finished() is not None
+
+
+def test_a_resumed_run_makes_the_same_weights(squares: Path, tmp_path: Path) -> None:
+    whole = begin(squares, tmp_path / "whole", "steps=8", "ema=0.9")
+    whole.train()
+    begin(squares, tmp_path / "parts", "steps=8", "ema=0.9", "evaluations=8", "checkpoints=8")
+
+    class Stop(Exception):
+        pass
+
+    from limner.train.loop import Watcher
+
+    class Stopper(Watcher):
+        def saved(self, step: int) -> None:
+            if step == 5:
+                raise Stop
+
+    with pytest.raises(Stop):
+        go_on(tmp_path / "parts").train([Stopper()])
+    resumed = go_on(tmp_path / "parts")
+    assert resumed.train().step == 8
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    last = go_on(tmp_path / "whole").finished()
+    assert last is not None
+    assert last.step == 8
+    same_step = last.best_step == resumed.finished().best_step  # type: ignore[union-attr]
+    assert same_step
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_of_another_kind_is_refused(squares: Path, tmp_path: Path) -> None:
+    begin(squares, tmp_path / "run", "steps=2")
+    from limner.train import text
+
+    with pytest.raises(TrainingError, match="kind 'picture'"):
+        text.go_on(tmp_path / "run")
+
+
+def test_what_cannot_change_on_the_way(squares: Path, tmp_path: Path) -> None:
+    begin(squares, tmp_path / "run", "steps=2")
+    with pytest.raises(ConfigError, match=r"--set dim is given beside --resume"):
+        go_on(tmp_path / "run", assignments=["dim=64"])
+    with pytest.raises(ConfigError, match=r"Did you mean 'patch'"):
+        PicturePlan(data=(squares,)).override(["pach=4"])
+
+
+def test_shuffled_captions_say_nothing_to_a_new_model(squares: Path, tmp_path: Path) -> None:
+    run = begin(squares, tmp_path / "run", "steps=1")
+    from limner.picture.denoiser import PictureModel
+
+    torch.manual_seed(0)
+    model = PictureModel(run.choice.config).eval()
+    matched, shuffled = listening(model, run.corpus.validation, run.read, 32)
+    assert matched == pytest.approx(shuffled)  # it predicts 0, whatever it reads
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ("predict=v", "loss=v", "process=cosine", "min_snr=5"),
+        ("predict=noise", "loss=noise", "process=linear", "time=uniform"),
+        ("predict=flow",),
+        ("precision=autocast",),
+    ],
+)
+def test_every_prediction_trains(squares: Path, tmp_path: Path, changes: tuple[str, ...]) -> None:
+    run = begin(squares, tmp_path / "run", "steps=30", "ema=0", "evaluations=1", *changes)
+    from limner.picture.denoiser import PictureModel
+
+    torch.manual_seed(run.choice.settings.seed)
+    new, _ = listening(PictureModel(run.choice.config).eval(), run.corpus.validation, run.read, 19)
+    assert run.train().best["loss"] < 0.9 * new
+
+
+def test_aspect_buckets_train_together(squares: Path, tmp_path: Path) -> None:
+    for number in range(16):
+        Image.new("RGB", (32, 16), (10 * number, 90, 200)).save(tmp_path / f"wide{number}.png")
+        (tmp_path / f"wide{number}.txt").write_text("a wide picture")
+    plan = PicturePlan(data=(squares, tmp_path), prompts=("a wide picture",))
+    run = start(plan.override([*SMALL, "buckets=3", "steps=3"]), tmp_path / "run", cache=tmp_path / "cache")
+    assert len(run.corpus.train.buckets) > 1
+    assert run.train().reason == "finished"
+
+
+def test_recipes_are_found_by_name() -> None:
+    assert picture_recipe("picturebook").drawn is not None
+    assert any_recipe("picturebook-mini").picture.pixels == 32  # type: ignore[union-attr]
+    with pytest.raises(ConfigError, match="Did you mean 'picturebook'"):
+        any_recipe("picturebok")
+
+
+def test_plans_survive_json(squares: Path) -> None:
+    plan = picture_recipe("picturebook-mini").override(["drawn.count=100", "pixels=64", "time_mean=0.5"])
+    assert plan.drawn is not None
+    assert plan.drawn.size == 64
+    assert PicturePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
