@@ -133,8 +133,8 @@ def test_the_average_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     )
     assert run.average is not None
     assert same(exported[-1], run.average)
-    assert not torch.equal(run.average["layer.weight"], run.masters.parameters["layer.weight"])
-    assert torch.equal(run.model.get_parameter("layer.weight"), run.masters.parameters["layer.weight"])
+    assert not torch.equal(run.average["layers.0.weight"], run.masters.parameters["layers.0.weight"])
+    assert torch.equal(run.model.get_parameter("layers.0.weight"), run.masters.parameters["layers.0.weight"])
 
 
 # ── which parameter goes where ──────────────────────────────────────────────────────────────────────────
@@ -152,8 +152,8 @@ def test_matrices_go_to_muon_and_nothing_else_is_decayed() -> None:
     rate, matrix = TrainSettings.learning_rate, TrainSettings.matrix_rate
     assert found == {
         "embedding.weight": ("AdamW", 0.0, rate),
-        "layer.weight": ("Muon", 0.3, matrix),
-        "layer.bias": ("AdamW", 0.0, rate),
+        "layers.0.weight": ("Muon", 0.3, matrix),
+        "layers.0.bias": ("AdamW", 0.0, rate),
         "norm.weight": ("AdamW", 0.0, rate),
         "head.weight": ("AdamW", 0.3, rate),
         "head.bias": ("AdamW", 0.0, rate),
@@ -166,6 +166,8 @@ def test_names_of_the_transformer_are_told_apart() -> None:
     assert not is_layer_matrix("embedding.token.weight", two)
     assert not is_layer_matrix("head.linear.weight", two)
     assert not is_layer_matrix("decoder.layers.0.attention.query.bias", torch.zeros(2))
+    assert not is_layer_matrix("denoiser.stack.layers.0.condition", two)
+    assert not is_layer_matrix("denoiser.output.weight", two)
 
 
 # ── going on exactly ────────────────────────────────────────────────────────────────────────────────────
@@ -355,22 +357,22 @@ def test_a_tensor_that_does_not_fit_is_named(tmp_path: Path, change: str) -> Non
     run, _ = toy.run(tmp_path, steps=4)
     tensors, note = run.state()
     words = {
-        "missing": "layer.weight",
+        "missing": "layers.0.weight",
         "extra": "layer.more",
         "shape": r"\(3, 3\)",
         "group": "gradients/x",
-        "average": "layer.weight",
+        "average": "layers.0.weight",
         "optimizer": "layer.gone",
     }
     if change == "missing":
-        del tensors["weights/layer.weight"]
+        del tensors["weights/layers.0.weight"]
     elif change == "shape":
-        tensors["weights/layer.weight"] = torch.zeros(3, 3)
+        tensors["weights/layers.0.weight"] = torch.zeros(3, 3)
     else:
         name = {
             "extra": "weights/layer.more",
             "group": "gradients/x",
-            "average": "average/layer.weight",
+            "average": "average/layers.0.weight",
             "optimizer": "optimizer/layer.gone/momentum_buffer",
         }[change]
         tensors[name] = torch.zeros(8, 8)

@@ -27,12 +27,12 @@ class Toy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.embedding = nn.Embedding(16, 8)
-        self.layer = nn.Linear(8, 8)
+        self.layers = nn.ModuleList([nn.Linear(8, 8)])
         self.norm = nn.RMSNorm(8)
         self.head = nn.Linear(8, 1)
 
     def forward(self, ids: Tensor) -> Tensor:
-        x: Tensor = self.head(self.norm(torch.tanh(self.layer(F.dropout(self.embedding(ids), 0.2, self.training)))))
+        x: Tensor = self.head(self.norm(torch.tanh(self.layers[0](F.dropout(self.embedding(ids), 0.2, self.training)))))
         return x[..., 0]
 
 

@@ -1,7 +1,7 @@
 """AdamW and Muon, and which parameter goes to which.
 
-Muon takes the matrices of the layers; AdamW takes the embeddings, the head, norms and biases. Weight decay acts
-on matrices of the layers (and an untied head) alone.
+Muon takes the matrices of the layers; AdamW takes the embeddings, the head, what leads into and out of a denoiser,
+norms and biases. Weight decay acts on matrices of the layers (and an untied head) alone.
 
 Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the scale of its updates so that both optimizers
 share their rates, Liu et al. 2025, arXiv:2502.16982.
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 def is_layer_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix inside a layer, rather than an embedding, a head, a norm or a bias."""
+    """Whether a parameter is a matrix inside a layer, rather than an embedding, a head, a norm, a table or a bias."""
     parts = name.split(".")
-    return parameter.ndim == 2 and "embedding" not in parts and "head" not in parts
+    return parameter.ndim == 2 and "layers" in parts and parts[-1] == "weight"
 
 
 class Optimizers:
