@@ -12,17 +12,11 @@ side is the median step. ``ratio`` is our faster way against their eager one in 
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import harness
+from bench import harness, sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,69 +92,16 @@ def theirs(precision: str, compiled: bool) -> Callable[[], float]:
     return once
 
 
-def serve(side: str, precision: str, compiled: bool, threads: int) -> None:
-    """Be one side: a step for each line that comes in."""
-    import torch
-
-    torch.set_num_threads(threads)
-    step = (ours if side == "limner" else theirs)(precision, compiled)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        loss = step()
-        harness.answer({"seconds": time.perf_counter() - start, "loss": loss})
-
-
-class Side:
-    """A process that makes one step when it is asked to."""
-
-    def __init__(self, name: str, precision: str, compiled: bool, threads: int) -> None:
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                *f"-m bench.train_step --threads {threads} --serve {name} {precision} {int(compiled)}".split(),
-            ],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def step(self) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        for line in self.process.stdout:
-            if line.startswith(harness.MARK):
-                found: dict[str, Any] = json.loads(line.removeprefix(harness.MARK))
-                return found
-        raise SystemExit(f"a side ended with exit code {self.process.wait()}.")
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def measure(precision: str, ways: list[tuple[str, bool]], turns: int, threads: int) -> dict[str, dict[str, float]]:
     """Tokens per second of each side, and how long its first step took."""
-    sides = {
-        f"{name}{', compiled' if compiled else ''}": Side(name, precision, compiled, threads) for name, compiled in ways
+    started = {
+        f"{name}{', compiled' if compiled else ''}": sides.Side(
+            "bench.train_step", [name, precision, str(int(compiled))], threads
+        )
+        for name, compiled in ways
     }
-    firsts = {name: side.step()["seconds"] for name, side in sides.items()}
-    for side in sides.values():
-        side.step()
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(turns):
-        for name, side in sides.items():
-            times[name].append(side.step()["seconds"])
-    for side in sides.values():
-        side.close()
-    return {
-        name: {"tokens_per_second": BATCH * TIME / statistics.median(all_), "first_step_s": firsts[name]}
-        for name, all_ in times.items()
-    }
+    found = sides.in_turn(started, turns)
+    return {name: {"tokens_per_second": BATCH * TIME / row["seconds"], **row} for name, row in found.items()}
 
 
 def main() -> None:
@@ -170,8 +111,11 @@ def main() -> None:
     parser.add_argument("--precision", choices=("bfloat16", "float32"), help="one of the two alone")
     chosen = parser.parse_args()
     if chosen.serve:
+        import torch
+
         side, precision, compiled = chosen.serve
-        serve(side, precision, compiled == "1", chosen.threads)
+        torch.set_num_threads(chosen.threads)
+        sides.serve((ours if side == "limner" else theirs)(precision, compiled == "1"), chosen.threads)
         return
     ways = [("limner", False), ("transformers", False)]
     if not chosen.skip_compiled:

@@ -1,0 +1,76 @@
+"""Sides of a benchmark that wait while another is measured: processes that make one step when they are asked to."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from bench import harness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+
+def serve(step: Callable[[], float], threads: int) -> None:
+    """Be a side: a step for each line that comes in; the answer has its seconds and what it returned."""
+    import torch
+
+    torch.set_num_threads(threads)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        value = step()
+        harness.answer({"seconds": time.perf_counter() - start, "value": value})
+
+
+class Side:
+    """A process of ``python -m module --threads N --serve arguments``."""
+
+    def __init__(self, module: str, arguments: Sequence[str], threads: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", module, "--threads", str(threads), "--serve", *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def step(self) -> dict[str, Any]:
+        """One step.
+
+        Raises:
+            SystemExit: the process ended.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        for line in self.process.stdout:
+            if line.startswith(harness.MARK):
+                found: dict[str, Any] = json.loads(line.removeprefix(harness.MARK))
+                return found
+        raise SystemExit(f"a side ended with exit code {self.process.wait()}.")
+
+    def close(self) -> None:
+        """End it."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def in_turn(sides: Mapping[str, Side], turns: int) -> dict[str, dict[str, float]]:
+    """A step of each in turn, after two that are not counted: the median seconds of each, and of its first step."""
+    firsts = {name: side.step()["seconds"] for name, side in sides.items()}
+    for side in sides.values():
+        side.step()
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(turns):
+        for name, side in sides.items():
+            times[name].append(side.step()["seconds"])
+    for side in sides.values():
+        side.close()
+    return {name: {"seconds": statistics.median(each), "first_step_s": firsts[name]} for name, each in times.items()}
