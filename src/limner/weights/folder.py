@@ -18,8 +18,9 @@ from limner.core.config import ModelConfig
 from limner.core.errors import WeightsError
 from limner.core.transformer import Transformer
 from limner.weights.files import CONFIG, file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
+from limner.weights.header import WHOLE
 from limner.weights.keytable import expect_tensors
-from limner.weights.tensors import WHOLE, TensorFiles, empty_model, fill, write_tensors
+from limner.weights.tensors import TensorFiles, empty_model, fill, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -116,6 +117,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
 
         return read_huggingface(folder, values, dtype=dtype)
     config = native_config(folder, values)
+    refuse_pickle(folder / WHOLE)  # before its checksum, which would only say that it is another file
     if verify and (folder / WHOLE).is_file():
         found, claimed = file_digest(folder / WHOLE), str(values.get("sha256"))
         if found != claimed:
