@@ -215,6 +215,7 @@ def export(
     special = {}
     if tokenizer is not None:
         special = {"bos": tokenizer.begin_id, "eos": tokenizer.end_id, "pad": tokenizer.pad_id}
+        tokenizer = tokenizer.framed()
     return write_huggingface(out, model, tokenizer=tokenizer, special=special, card=card, force=force)
 
 
