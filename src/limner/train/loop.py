@@ -466,7 +466,7 @@ class Training(Generic[Batch]):
         for watcher in self.watchers:
             watcher.started(step=self.clock.step, settings=self.settings)
         try:
-            with stop_signals() as stop:
+            with stop_signals() as stop, machine.denormals_flushed():
                 reason = self._run(stop)
         except BaseException as problem:
             self.folder.event("failed", step=self.clock.step, problem=str(problem) or type(problem).__name__)
