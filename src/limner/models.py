@@ -36,7 +36,8 @@ class Entry:
         parameters: how many numbers its weights are.
         bytes: the size of its folder on disk.
         context: the most tokens it reads at once.
-        problem: why it cannot be loaded, in one sentence; None: it can.
+        problem: why it cannot be loaded, as far as descriptions, headers and sizes tell; begins with ``damaged:`` where
+            files are missing, cut off or of another kind. None: nothing was found.
     """
 
     name: str
@@ -214,6 +215,7 @@ def export(
     special = {}
     if tokenizer is not None:
         special = {"bos": tokenizer.begin_id, "eos": tokenizer.end_id, "pad": tokenizer.pad_id}
+        tokenizer = tokenizer.framed()
     return write_huggingface(out, model, tokenizer=tokenizer, special=special, card=card, force=force)
 
 
@@ -260,13 +262,16 @@ def _entry(name: str, path: Path) -> Entry:
     from limner.weights.files import read_json
     from limner.weights.header import count_parameters
 
+    state = ""
     try:
         path = _model_of(path)
+        state = "damaged: "
         values = read_json(path / "config.json")
-        config, card = _described(path, values)
         parameters = count_parameters(path)
+        state = ""
+        config, card = _described(path, values)
     except (LimnerError, OSError, ValueError, KeyError, TypeError) as problem:
-        return Entry(name, str(path), problem=str(problem))
+        return Entry(name, str(path), problem=f"{state}{problem}")
     kinds = {(True, False): "text generator", (False, True): "text encoder"}
     return Entry(
         name=name,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -89,7 +93,7 @@ def test_several_texts_stand_one_after_another(limner: Limner, model: TextGenera
     assert result.stdout == "\n".join(expected)
 
 
-@pytest.mark.parametrize(("piped", "prompt"), [(b"Once upon\n", "Once upon"), ("café\r\n".encode(), "café"), (b"", "")])
+@pytest.mark.parametrize(("piped", "prompt"), [(b"Once upon\n", "Once upon"), ("café\r\n".encode(), "café")])
 def test_the_prompt_is_read_from_standard_input_when_piped(limner: Limner, piped: bytes, prompt: str) -> None:
     result = limner("write", "--model", "tiny", "--seed", 1, "--max-tokens", 5, "--json", input=piped)
     assert json.loads(result.stdout)["prompt"] == prompt
@@ -121,6 +125,23 @@ def test_show_lists_each_token_with_its_probability_and_five_others(limner: Limn
         others = [candidate for candidate in text.record.candidates(step) if candidate.id != id][:5]
         assert line.count("%") == 6
         assert line.endswith(f"{math.exp(others[-1].logprob):.1%}")
+
+
+def test_show_and_json_together_list_the_runners_up(limner: Limner, model: TextGenerator) -> None:
+    result = limner("write", "Tom", "--model", "tiny", "--seed", 3, "--max-tokens", 6, "--show", "--json", "--n", 2)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    texts = model.generate("Tom", seed=3, max_tokens=6, n=2)
+    for line, text in zip(lines, texts, strict=True):
+        assert text.record is not None
+        assert [token["id"] for token in line["tokens"]] == text.ids
+        for step, token in enumerate(line["tokens"]):
+            others = [candidate for candidate in text.record.candidates(step) if candidate.id != text.ids[step]][:5]
+            assert token["token"] == model.token_text(text.ids[step])
+            assert token["probability"] == pytest.approx(math.exp(text.logprobs[step]))
+            assert [other["id"] for other in token["runners_up"]] == [other.id for other in others]
+            assert token["runners_up"][0]["token"] == model.token_text(others[0].id)
+            assert token["runners_up"][0]["probability"] == pytest.approx(math.exp(others[0].logprob))
+    assert "tokens" not in json.loads(limner("write", "Tom", "--model", "tiny", "--max-tokens", 2, "--json").stdout)
 
 
 def test_a_full_window_is_told(limner: Limner) -> None:
@@ -167,14 +188,43 @@ def test_a_prompt_longer_than_the_window_names_both_numbers(limner: Limner, mode
     assert slid.stdout.startswith(STORY)
 
 
-def test_a_million_characters_an_empty_prompt_and_one_of_spaces(limner: Limner) -> None:
-    long = limner("write", "--model", "tiny", input=(STORY * 4000)[:1_000_000].encode())
+@pytest.mark.parametrize("verb", ["write", "explain"])
+def test_a_prompt_of_a_million_characters(limner: Limner, verb: str) -> None:
+    long = limner(verb, "--model", "tiny", input=(STORY * 4000)[:1_000_000].encode())
     assert long.exit_code == 2
     assert "the prompt is about" in long.stderr
-    for prompt in ("", "     "):
-        result = limner("write", prompt, "--model", "tiny", "--max-tokens", 5)
-        assert result.exit_code == 0
-        assert result.stdout.startswith(prompt)
+    assert "holds 48" in long.stderr
+    assert len(long.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("verb", ["write", "explain"])
+@pytest.mark.parametrize(
+    ("given", "piped", "said"),
+    [
+        ([""], None, "DataError: the prompt is empty, but there must be something to go on from."),
+        (["     "], None, "DataError: the prompt is nothing but white space, but"),
+        (["\n\t \u00a0"], None, "the prompt is nothing but white space"),
+        ([], b"", "the prompt is empty"),
+        ([], b" \n", "the prompt is nothing but white space"),
+    ],
+)
+def test_a_prompt_with_nothing_in_it(
+    limner: Limner, verb: str, given: list[str], piped: bytes | None, said: str
+) -> None:
+    result = limner(verb, *given, "--model", "tiny", input=piped)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert 'Give a text, such as "The cat".' in result.stderr
+    assert (len(result.stderr.splitlines()), result.stdout) == (1, "")
+
+
+def test_without_a_prompt_at_a_terminal_a_text_begins(
+    limner: Limner, model: TextGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("limner.cli.prompt.sys", SimpleNamespace(stdin=None))
+    result = limner("write", "--model", "tiny", "--seed", 1, "--max-tokens", 5)
+    assert result.exit_code == 0
+    assert result.stdout == f"{model.generate(seed=1, max_tokens=5).text}\n"
 
 
 def test_standard_input_that_is_not_utf8_is_refused(limner: Limner) -> None:
@@ -235,6 +285,28 @@ def test_eval_gives_the_figures_of_a_direct_computation(limner: Limner, model: T
     strided = limner("eval", "tiny", "--data", file, "--json", "--context", 16, "--stride", 4)
     assert json.loads(strided.stdout)["tokens"] == tokens
     assert json.loads(strided.stdout)["loss"] != values["loss"]
+
+
+def test_eval_shows_on_a_terminal_how_far_it_is(folder: Path, tmp_path: Path) -> None:
+    """One long document, which is read in a moment and then takes all the time."""
+    (tmp_path / "long.txt").write_text("Once upon a time Tom climbed. " * 3000, encoding="utf-8")
+    words = [sys.executable, "-m", "limner", "eval", str(folder), "--data", str(tmp_path / "long.txt"), "--json"]
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(ours, 65536):
+                shown += part
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["documents"] == 1
+    os.close(ours)
+    assert process.returncode == 0
+    shares = {int(share) for share in re.findall(rb"(\d+)%", shown)}
+    assert any(0 < share < 100 for share in shares), shown
+    quiet = subprocess.run(words, capture_output=True, check=True)
+    assert quiet.stderr == b""
 
 
 def test_eval_reads_another_column(limner: Limner, tmp_path: Path) -> None:

@@ -62,8 +62,20 @@ def test_the_figures_follow_from_the_sums(generator: TextGenerator) -> None:
     assert result.perplexity == pytest.approx(math.exp(nats / tokens), rel=1e-3)
     assert result.bits_per_byte == pytest.approx(nats / math.log(2) / len("".join(TEXTS).encode()), rel=1e-4)
     assert (result.tokens, result.documents) == (tokens, 5)
-    assert seen[-1] == 5
+    assert seen[-1] == len("".join(TEXTS).encode())
     assert set(result.to_dict()) == {"loss", "perplexity", "bits_per_byte", "tokens", "bytes", "documents"}
+
+
+def test_progress_is_told_within_a_long_text(generator: TextGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PASS_TOKENS", 48 * 4)
+    monkeypatch.setattr(module, "POOL_TOKENS", 2000)
+    seen: list[int] = []
+    text = "The moon was bright. " * 100
+    result = evaluate(generator, ["Tom.", text, text], progress=seen.append)
+    assert seen == sorted(seen)
+    assert len(seen) > 10
+    assert 0 < seen[0] < 1000
+    assert seen[-1] == result.bytes == 4 + 2 * len(text)
 
 
 def test_without_a_begin_token_the_first_token_and_its_bytes_do_not_count() -> None:

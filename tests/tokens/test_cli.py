@@ -106,6 +106,15 @@ def test_special_names_are_text_unless_asked(models: Path) -> None:
     assert "a│<|end|>" in out
 
 
+def test_a_run_is_shown_by_its_own_name(models: Path, tmp_path: Path) -> None:
+    for run_name in ("first", "second"):
+        Tokenizer.load(models / "bytes").save(tmp_path / run_name / "model")
+    paths = [tmp_path / "first" / "model", tmp_path / "second" / "model" / "tokenizer.json"]
+    out = run("cat", "--with", ",".join(map(str, paths)))[1]
+    assert [line.split()[:2] for line in out.splitlines() if "257" in line] == [["first", "bytes"], ["second", "bytes"]]
+    assert "first · bytes" in run("cat", "--model", paths[0])[1]
+
+
 def test_names_and_run_folders_are_found(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "shelf" / "verse"
     Tokenizer.load(models / "bytes").save(folder)

@@ -94,7 +94,7 @@ def test_a_pickle_is_refused_and_never_opened(tmp_path: Path, name: str, monkeyp
     folder = tmp_path / "step-00000001"
     write_checkpoint(folder, TENSORS, {"step": 1})
     shutil.copy(path, folder / "state.safetensors")
-    with pytest.raises(WeightsError, match="checksum"):
+    with pytest.raises(WeightsError, match=r"state\.safetensors is a pickle"):
         read_checkpoint(folder)
     assert not (tmp_path / "sprung").exists()
 

@@ -352,7 +352,7 @@ def test_compiling_is_for_long_runs() -> None:
 # ── what does not fit ───────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("change", ["missing", "extra", "shape", "group", "average", "optimizer"])
+@pytest.mark.parametrize("change", ["missing", "extra", "shape", "group", "average", "optimizer", "moment", "moments"])
 def test_a_tensor_that_does_not_fit_is_named(tmp_path: Path, change: str) -> None:
     run, _ = toy.run(tmp_path, steps=4)
     tensors, note = run.state()
@@ -363,9 +363,15 @@ def test_a_tensor_that_does_not_fit_is_named(tmp_path: Path, change: str) -> Non
         "group": "gradients/x",
         "average": "layers.0.weight",
         "optimizer": "layer.gone",
+        "moment": "optimizer state layers.0.weight/momentum_buffer is missing",
+        "moments": "has no optimizer state, but after 9 steps",
     }
     if change == "missing":
         del tensors["weights/layers.0.weight"]
+    elif change == "moment":
+        del tensors["optimizer/layers.0.weight/momentum_buffer"]
+    elif change == "moments":
+        tensors = {name: value for name, value in tensors.items() if not name.startswith("optimizer/")}
     elif change == "shape":
         tensors["weights/layers.0.weight"] = torch.zeros(3, 3)
     else:

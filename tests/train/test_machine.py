@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from limner.train import machine
-from limner.train.settings import TrainSettings
+from tests.train import toy
+
+
+def kept(tiny: torch.Tensor) -> int:
+    """How many of these numbers are not flushed."""
+    return int(np.count_nonzero((tiny * 0.5).view(torch.int32).numpy()))
 
 
 @pytest.mark.skipif(
@@ -20,11 +26,24 @@ def test_small_numbers_become_0_in_threads_that_are_there_already() -> None:
     tiny = torch.from_numpy(np.full(1 << 20, 1e-40, dtype=np.float32))
     threads = torch.get_num_threads()
     try:
-        torch.set_flush_denormal(False)
         torch.set_num_threads(3)
         torch.ones(1 << 20).mul_(2.0)  # starts the threads, which keep small numbers
-        machine.prepare(TrainSettings(steps=1, threads=3))
-        halves = (tiny * 0.5).view(torch.int32).numpy()
+        with machine.denormals_flushed():
+            assert kept(tiny) == 0
+        assert kept(tiny) == len(tiny)
     finally:
         torch.set_num_threads(threads)
-    assert np.count_nonzero(halves) == 0
+
+
+def test_training_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    """Sampling at a tiny temperature, for one, needs small numbers."""
+    tiny = torch.full((8,), 1e-40)
+    flushed = []
+
+    class Look(toy.Watcher):
+        def stepped(self, report: object) -> None:
+            flushed.append(kept(tiny))
+
+    toy.run(tmp_path, steps=2, watchers=(Look(),))
+    assert flushed == [0, 0]
+    assert kept(tiny) == 8

@@ -99,7 +99,7 @@ def test_a_resumed_run_makes_the_same_weights(squares: Path, tmp_path: Path) -> 
     whole.train()
     begin(squares, tmp_path / "parts", "steps=8", "ema=0.9", "evaluations=8", "checkpoints=8")
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     from limner.train.loop import Watcher
@@ -107,9 +107,9 @@ def test_a_resumed_run_makes_the_same_weights(squares: Path, tmp_path: Path) -> 
     class Stopper(Watcher):
         def saved(self, step: int) -> None:
             if step == 5:
-                raise Stop
+                raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         go_on(tmp_path / "parts").train([Stopper()])
     resumed = go_on(tmp_path / "parts")
     assert resumed.train().step == 8

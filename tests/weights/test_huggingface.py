@@ -15,6 +15,7 @@ from torch import nn
 
 from limner import models
 from limner.core.errors import ConfigError, WeightsError
+from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer
 from limner.weights.folder import load_model, save_model
 from limner.weights.huggingface import write_huggingface
@@ -72,6 +73,16 @@ def test_our_own_model(tied: bool, tokenizer: Tokenizer, tmp_path: Path) -> None
     opened = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = tokenizer.encode(text)
     assert opened(text, add_special_tokens=False).input_ids == ids
+    reader = models.load(tmp_path / "own")
+    assert isinstance(reader, TextGenerator)
+    for prompt in (text, "", "<|end|> typed"):
+        assert opened(prompt, split_special_tokens=True).input_ids == reader.read_prompt(prompt), prompt
+    read = torch.tensor([opened(text).input_ids])
+    assert (logits(theirs, read) - model(read)).abs().max() <= 1e-5
+    again = models.load(tmp_path / "out")
+    assert isinstance(again, TextGenerator)
+    assert again.read_prompt(text) == reader.read_prompt(text)
+    assert again.tokenizer.decode(read[0].tolist()) == text
     assert opened.decode(ids) == text
     assert opened.eos_token_id == tokenizer.end_id == theirs.config.eos_token_id
     batch = torch.tensor([ids])
@@ -93,6 +104,18 @@ def test_dtype_and_shards(tmp_path: Path) -> None:
     assert {p.dtype for p in theirs.parameters()} == {torch.bfloat16}
     back = load_model(tmp_path / "out", dtype=torch.float32).model
     assert torch.equal(back.embedding.token.weight, model.embedding.token.weight.bfloat16().float())
+
+
+def test_a_bfloat16_folder_gives_our_logits_in_float32(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Ours loads in float32 by itself, transformers as the weights are stored; the documentation says so."""
+    save_model(tmp_path / "own", build(config()), tokenizer)
+    models.export(tmp_path / "own", tmp_path / "out", dtype="bfloat16")
+    ids = torch.tensor([models.load(tmp_path / "own").tokenizer.encode("the curious cat")])
+    ours = load_model(tmp_path / "out", dtype=torch.float32).model(ids)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    asked = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
+    assert (logits(asked, ids) - ours).abs().max() <= 1e-5
+    assert (logits(plain, ids).float() - ours).abs().max() > 1e-3
 
 
 def test_to_our_own_format(tmp_path: Path) -> None:

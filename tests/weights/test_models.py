@@ -117,6 +117,33 @@ def test_the_catalogue(shelf: Path, saved: Saved) -> None:
         catalogue(["nowhere"])
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("model.safetensors", None, "has no model.safetensors"),
+        ("model.safetensors", b"", "model.safetensors is 0 bytes long, which is not what its header says"),
+        ("model.safetensors", -1, "which is not what its header says: it is cut off"),
+        ("model.safetensors", 300, "is 300 bytes long, which is not what its header says"),
+        ("model.safetensors", b"hello, this is a letter", "is no safetensors file"),
+        ("model.safetensors", b"\x80\x04\x95abcdefgh", "model.safetensors is a pickle"),
+        ("config.json", b'{"format": "lim', "config.json cannot be read as JSON"),
+    ],
+)
+def test_damaged_folders_are_listed_as_damaged(shelf: Path, file: str, content: bytes | int | None, said: str) -> None:
+    path = shelf / "cat" / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
+    (entry,) = (entry for entry in catalogue() if entry.name == "cat")
+    assert str(entry.problem).startswith("damaged: ")
+    assert said in str(entry.problem)
+    with pytest.raises(WeightsError):
+        load("cat")
+    table = CliRunner().invoke(app, ["models"], env={"COLUMNS": "400"}).stdout
+    assert "damaged: " in table
+
+
 def test_a_vocabulary_that_is_too_large(shelf: Path) -> None:
     words().save_pretrained(shelf / "cat")
     path = shelf / "cat" / "tokenizer.json"

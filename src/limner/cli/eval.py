@@ -85,7 +85,12 @@ def _measure(
 
     report = ReadReport()
     total = sum(file.stat().st_size for path in data for file in ([path] if path.is_file() else path.rglob("*")))
-    with _progress("reading and predicting", total, lambda: report.disk_bytes) as advance:
+
+    def on_disk(scored: int) -> int:
+        """How much of the files the text that is scored was: reading is ahead, and they may be compressed."""
+        return report.disk_bytes * scored // max(report.text_bytes, 1)
+
+    with _progress("reading and predicting", total, on_disk) as advance:
         texts = (document.text for document in read_documents(data, column=column, report=report))
         result = evaluate(generator, texts, context=context, stride=stride, progress=advance)
     if report.skips:
@@ -97,13 +102,13 @@ def _judge(generator: TextGenerator, path: Path) -> dict[str, Any]:
     from limner.text.evaluate import judge_pairs, read_pairs
 
     pairs = read_pairs(path)
-    with _progress("judging pairs", len(pairs), None) as advance:
+    with _progress("judging pairs", len(pairs)) as advance:
         return judge_pairs(generator, pairs, progress=advance).to_dict()
 
 
 @contextmanager
-def _progress(what: str, total: int, measure: Callable[[], int] | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; ``measure`` says how far it is, else the calls do."""
+def _progress(what: str, total: int, measure: Callable[[int], int] = int) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal; ``measure`` makes a share of the total of what the calls say."""
     if not sys.stderr.isatty():
         yield lambda done: None
         return
@@ -113,4 +118,4 @@ def _progress(what: str, total: int, measure: Callable[[], int] | None) -> Itera
     columns = (TextColumn(what), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda done: bar.update(task, completed=done if measure is None else measure())
+        yield lambda done: bar.update(task, completed=measure(done))

@@ -37,7 +37,9 @@ def export(
     """Write a model in a form that other tools load.
 
     With --to hf, transformers, vLLM and what else reads Hugging Face folders get the same logits from it:
-    AutoModelForCausalLM.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR).
+    AutoModelForCausalLM.from_pretrained(DIR), AutoTokenizer.from_pretrained(DIR). The tokenizer puts the token that
+    begins texts in front, as limner does. Weights stored in bfloat16 are computed with in bfloat16 there, and so give
+    other last digits than here, unless from_pretrained is given dtype=torch.float32.
     """
     from limner.models import export as write
 

@@ -16,13 +16,24 @@ DEFAULT_MODEL = "story"
 def read_prompt(given: str | None) -> str:
     """The argument, or what is piped in, without the last newline, which is the shell's and not the text's.
 
+    Left out at a terminal, it is empty: a text then begins from its beginning.
+
     Raises:
-        DataError: what is piped in is not UTF-8.
+        DataError: it is given but empty or nothing but white space, or what is piped in is not UTF-8.
     """
-    if given is not None:
-        return given
-    if sys.stdin is None or sys.stdin.isatty():
-        return ""
+    if given is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            return ""
+        given = _piped()
+    if not given.strip():
+        raise DataError(
+            f"the prompt is {'empty' if not given else 'nothing but white space'}, but there must be something to go on "
+            'from. Give a text, such as "The cat".'
+        )
+    return given
+
+
+def _piped() -> str:
     data = sys.stdin.buffer.read()
     try:
         return data.decode("utf-8").removesuffix("\n").removesuffix("\r")

@@ -27,6 +27,7 @@ DEFAULT_MODEL = "story"
 SHOWN = 200  # tokens, and in a comparison words; about a screenful of pieces and two of rows
 COLOURS = ("black on bright_cyan", "black on bright_yellow")  # neighbours differ; black is readable on both
 BETWEEN = "│"  # parts pieces where there is no colour to do so
+INSIDE_A_RUN = ("model", "tokenizer")
 PICTURES = {" ": "·", "\n": "⏎", "\t": "→", "\r": "␍", "\x7f": "␡"}
 
 app = typer.Typer()
@@ -118,11 +119,14 @@ def _open(name: str) -> Tokenizer:
 
 
 def _labels(names: Sequence[str]) -> list[str]:
-    """Names short enough for the head of a column: of a path its folder, unless two would be the same."""
+    """Names short enough for the head of a column: of a path its folder or run, unless two would be the same."""
     short = []
     for name in names:
         path = Path(name).expanduser()
-        short.append(path.resolve().parent.name if path.is_file() else path.resolve().name if path.is_dir() else name)
+        folder = path.resolve().parent if path.is_file() else path.resolve()
+        if folder.name in INSIDE_A_RUN:  # which all runs have; the run's own name tells more
+            folder = folder.parent
+        short.append(folder.name if path.exists() else name)
     return short if len(set(short)) == len(short) else list(names)
 
 

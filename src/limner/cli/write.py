@@ -14,7 +14,7 @@ from limner.core.errors import counted
 
 if TYPE_CHECKING:
     from limner.text.generator import Stream, TextGenerator
-    from limner.text.record import Event
+    from limner.text.record import Candidate, Event
 
 RUNNERS_UP = 5
 ONE_THREAD_BELOW = 20_000_000  # parameters; on a busy machine threads wait for each other longer than a step takes
@@ -62,7 +62,10 @@ def write(
         bool, typer.Option("--show", help="Colour each token by its probability, and list the five runners-up.")
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a text: ids, seed, settings, probabilities, candidates.")
+        bool,
+        typer.Option(
+            "--json", help="One JSON object a text: ids, seed, settings, probabilities; with --show runners-up."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.")] = "cpu",
     dtype: Annotated[
@@ -94,7 +97,7 @@ def write(
         print(f"seed {stream.seeds[0]}", file=sys.stderr)
     clock = _Clock()
     if as_json:
-        _print_json(stream, clock)
+        _print_json(generator, stream, clock, show=show)
     elif show:
         _print_shown(generator, stream, text, clock)
     else:
@@ -119,13 +122,35 @@ class _Clock:
         self.tokens += 1
 
 
-def _print_json(stream: Stream, clock: _Clock) -> None:
+def _print_json(generator: TextGenerator, stream: Stream, clock: _Clock, *, show: bool) -> None:
+    """An object a text; with ``show`` also what --show lists: each token's own text and chance, and the runners-up."""
     import json
 
-    for _ in stream:
+    events: list[list[Event]] = [[] for _ in stream.seeds]
+    for event in stream:
         clock.tick()
-    for generation in stream.generations:
-        print(json.dumps(generation.to_dict(), ensure_ascii=False, allow_nan=False))
+        if show:
+            events[event.sample].append(event)
+    for made, generation in zip(events, stream.generations, strict=True):
+        values = generation.to_dict()
+        if show:
+            values["tokens"] = [
+                {
+                    "id": event.id,
+                    "token": generator.token_text(event.id),
+                    "probability": _share(event.logprob),
+                    "runners_up": [
+                        {
+                            "id": other.id,
+                            "token": generator.token_text(other.id),
+                            "probability": _share(other.logprob),
+                        }
+                        for other in _runners_up(event)
+                    ],
+                }
+                for event in made
+            ]
+        print(json.dumps(values, ensure_ascii=False, allow_nan=False))
 
 
 def _print_text(stream: Stream, prompt: str, clock: _Clock) -> None:
@@ -195,11 +220,15 @@ def _line(generator: TextGenerator, event: Event) -> Any:
     line = Text.assemble(
         (f"{_share(event.logprob):6.1%} ", "bold"), (f"{_quoted(generator, event.id):<16}", _style(event))
     )
-    others = [candidate for candidate in event.candidates if candidate.id != event.id][:RUNNERS_UP]
-    for candidate in others:
+    for candidate in _runners_up(event):
         line.append(f"  {_quoted(generator, candidate.id)}")
         line.append(f" {_share(candidate.logprob):.1%}", "dim")
     return line
+
+
+def _runners_up(event: Event) -> list[Candidate]:
+    """The most likely tokens but the one that was taken."""
+    return [candidate for candidate in event.candidates if candidate.id != event.id][:RUNNERS_UP]
 
 
 def _share(logprob: float | None) -> float:

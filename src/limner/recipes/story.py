@@ -8,7 +8,7 @@ from limner.train.text import TextPlan, TextSettings
 
 
 def story() -> TextPlan:
-    """A Qwen3-style model of 7.6 million parameters that writes little stories.
+    """A Qwen3-style model of 5.8 million parameters that writes little stories.
 
     Byte-level BPE of 4,096 tokens; a twentieth of the stories is held back. The recased stories, whose capitals a
     program guessed, help to learn and are no part of what is measured.
@@ -19,25 +19,24 @@ def story() -> TextPlan:
         text=TextSettings(
             tokenizer="byte-bpe",
             vocab_size=4096,
-            size="8M",
+            size="6M",
             context_length=256,
-            dropout=0.15,  # 0.05 learned the stories by heart: docs/log.md
+            dropout=0.05,
             validation=0.05,
             column="text",
             dtype="bfloat16",
         ),
         train={
-            "minutes": 80.0,
+            "minutes": 88.0,
             "batch_size": 24,
             "optimizer": "muon",
-            "learning_rate": 1e-2,  # of embeddings and norms: docs/log.md
+            "learning_rate": 3e-3,
             "matrix_rate": 1e-2,
-            "compile": "on",
             "evaluations": 30,
             "save_minutes": 5.0,
             "seed": 1,
         },
-        model={"dim": 320, "num_layers": 6, "num_heads": 5, "num_kv_heads": 1, "head_dim": 64, "hidden_dim": 960},
+        model={"dim": 256, "num_layers": 6, "num_heads": 4, "num_kv_heads": 2, "head_dim": 64, "hidden_dim": 768},
         prompts=("The curious cat climbed", "Once upon a time", "Lily and Tom went to the park"),
         probes=(
             Probe("One sunny day, the sky was", " blue", " green"),

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def score_texts(
     *,
     context: int | None = None,
     stride: int | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Iterator[Score]:
     """Each text's score, in order; each is predicted by itself, after the token that begins texts.
 
@@ -75,21 +77,28 @@ def score_texts(
     Args:
         context: tokens in a window; None: all the model takes.
         stride: tokens scored in each window after the first; None: half the context.
+        progress: called after each pass with the bytes of text scored so far, in proportion to their tokens.
     Raises:
         ConfigError: context or stride out of range.
     Source: strided windows, Baevski & Auli 2018 (arXiv:1809.10853), section 4.
     """
     context, stride = _check_windows(generator, context, stride)
     pool: list[tuple[list[int], int, int]] = []  # texts not scored yet: ids, first one to score, bytes
-    waiting = 0
+    waiting = done = 0
+    tell = progress or (lambda _: None)
     for text in texts:
         ids, first, size = _read(generator, text)
         pool.append((ids, first, size))
         waiting += len(ids)
         if waiting >= POOL_TOKENS:
-            yield from _score_pool(generator, pool, context, stride)
+            yield from _score_pool(generator, pool, context, stride, partial(_ahead, tell, done))
+            done += sum(size for _, _, size in pool)
             pool, waiting = [], 0
-    yield from _score_pool(generator, pool, context, stride)
+    yield from _score_pool(generator, pool, context, stride, partial(_ahead, tell, done))
+
+
+def _ahead(tell: Callable[[int], None], before: int, now: int) -> None:
+    tell(before + now)
 
 
 def evaluate(
@@ -103,17 +112,15 @@ def evaluate(
     """Loss, perplexity and bits per byte of texts; see ``score_texts`` for how each is predicted.
 
     Args:
-        progress: called with the number of texts scored so far.
+        progress: as for ``score_texts``.
     Raises:
         ConfigError: context or stride out of range.
         DataError: the texts have no token.
         WeightsError: the loss is no number.
     """
     nats, tokens, size, documents = 0.0, 0, 0, 0
-    for score in score_texts(generator, texts, context=context, stride=stride):
+    for score in score_texts(generator, texts, context=context, stride=stride, progress=progress):
         nats, tokens, size, documents = nats + score.nats, tokens + score.tokens, size + score.bytes, documents + 1
-        if progress is not None:
-            progress(documents)
     if tokens == 0:
         raise DataError(
             f"the data has {documents} texts with 0 tokens to predict, but at least 1 is needed. Give more."
@@ -166,17 +173,24 @@ def _windows(text: int, ids: list[int], first: int, context: int, stride: int) -
 
 @torch.inference_mode()
 def _score_pool(
-    generator: TextGenerator, pool: Sequence[tuple[list[int], int, int]], context: int, stride: int
+    generator: TextGenerator,
+    pool: Sequence[tuple[list[int], int, int]],
+    context: int,
+    stride: int,
+    tell: Callable[[int], None],
 ) -> list[Score]:
     windows = [
         window for text, (ids, first, _) in enumerate(pool) for window in _windows(text, ids, first, context, stride)
     ]
     windows.sort(key=lambda window: len(window.inputs), reverse=True)
-    nats = [0.0] * len(pool)
+    nats, done = [0.0] * len(pool), 0.0
     while windows:
         rows = max(PASS_TOKENS // len(windows[0].inputs), 1)
         for window, loss in zip(windows[:rows], _losses(generator, windows[:rows]), strict=True):
             nats[window.text] += loss
+            ids, first, size = pool[window.text]
+            done += size * len(window.targets) / (len(ids) - first)
+        tell(round(done))
         windows = windows[rows:]
     return [Score(nats[text], max(len(ids) - first, 0), size) for text, (ids, first, size) in enumerate(pool)]
 
@@ -279,17 +293,21 @@ def judge_pairs(
     Equal ones count as wrong.
 
     Args:
-        progress: called with the number of pairs judged so far.
+        progress: called with the number of pairs judged so far, as near as can be told.
     Source: Warstadt et al. 2020 (BLiMP), arXiv:1912.00582, section 3.
     """
-    sentences = (sentence for pair in pairs for sentence in (pair.good, pair.bad))
-    scores = score_texts(generator, sentences)
+    sentences = [sentence for pair in pairs for sentence in (pair.good, pair.bad)]
+    whole = sum(len(sentence.encode()) for sentence in sentences)
+
+    def tell(size: int) -> None:
+        if progress is not None:
+            progress(len(pairs) * size // max(whole, 1))
+
+    scores = score_texts(generator, sentences, progress=tell)
     right: dict[str | None, list[bool]] = {}
-    for number, pair in enumerate(pairs, 1):
+    for pair in pairs:
         good, bad = next(scores), next(scores)
         right.setdefault(pair.field, []).append(good.nats < bad.nats)
-        if progress is not None:
-            progress(number)
     every = [one for group in right.values() for one in group]
     by_field = {name: sum(group) / len(group) for name, group in sorted(right.items(), key=str) if name is not None}
     return Judgement(sum(every) / len(every), len(every), by_field)

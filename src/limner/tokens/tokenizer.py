@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tokenizers import Tokenizer as Backend
-from tokenizers import models
+from tokenizers import models, processors
 
 from limner.core.errors import TokenizerError
 from limner.tokens.roles import Roles, read_json, roles_by_name, roles_from_folder, roles_to_config
@@ -298,6 +298,23 @@ class Tokenizer:
                 )
         backend.add_special_tokens(list(names))
         return Tokenizer(backend, self.roles, opening=self.opening, config=self._config)
+
+    def framed(self) -> Tokenizer:
+        """This tokenizer with what opens a text written where all tools look for it: the file's post-processor.
+
+        Then ``tokenizer(text)`` of transformers gives the ids that the model was trained to read, and
+        ``add_special_tokens=False`` those of the text alone.
+        """
+        if self._backend.post_processor is not None or not self.opening:
+            return self
+        backend = Backend.from_str(self.to_json())
+        pieces = [self.piece(id) for id in self.opening]
+        backend.post_processor = processors.TemplateProcessing(
+            single=[*pieces, "$A"],
+            pair=[*pieces, "$A", "$B:1"],
+            special_tokens=list(zip(pieces, self.opening, strict=True)),
+        )
+        return Tokenizer(backend, self.roles, config={k: v for k, v in self._config.items() if k != "limner"})
 
     def to_json(self) -> str:
         """The content of tokenizer.json."""

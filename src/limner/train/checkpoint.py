@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from limner.core.errors import TrainingError, WeightsError, counted
-from limner.weights.files import file_digest, reason, sync
+from limner.weights.files import file_digest, reason, refuse_pickle, sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -99,7 +99,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         WeightsError: it is not there, not ours, a pickle, or not what was written.
     """
-    refuse_pickle(path)
+    refuse_file(path)
     note_path, tensors_path = path / NOTE, path / TENSORS
     for needed in (note_path, tensors_path):
         if not needed.is_file():
@@ -120,6 +120,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{note_path} has format {note.get('format')!r} version {note.get('version')!r}, but {FORMAT!r} version {VERSION} "
             "is needed. Use the release of limner that wrote it."
         )
+    refuse_pickle(tensors_path)
     found = file_digest(tensors_path)
     if found != note["sha256"]:
         raise WeightsError(
@@ -237,23 +238,17 @@ def copy_into(target: Tensor, value: Tensor, name: str) -> None:
         target.copy_(value)
 
 
-def refuse_pickle(path: Path) -> None:
-    """Refuse a file that Python would have to execute to read.
+def refuse_file(path: Path) -> None:
+    """Refuse what is no folder; a pickle is named as such.
 
     Raises:
-        WeightsError: the path is a file, and a pickle or a zip of pickles.
+        WeightsError: the path is a file.
     """
-    if not path.is_file():
-        return
-    with path.open("rb") as file:
-        start = file.read(4)
-    if start[:1] == b"\x80" or start == b"PK\x03\x04" or path.suffix in (".pt", ".pth", ".pkl", ".bin", ".ckpt"):
+    refuse_pickle(path)
+    if path.is_file():
         raise WeightsError(
-            f"{path} is a pickle, but a pickle can run any code and is never opened. Give a run folder of limner or safetensors."
+            f"{path} is a file, but a run and its checkpoints are folders. Give the folder that --out named."
         )
-    raise WeightsError(
-        f"{path} is a file, but a checkpoint is a folder. Give the run folder or one of its checkpoints."
-    )
 
 
 # ── files that are whole or not there ──────────────────────────────────────────────────────────────────

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from limner.core.errors import TrainingError, WeightsError
+from limner.core.errors import TrainingError, WeightsError, counted
 from limner.train import machine
 from limner.train.checkpoint import Checkpoint, copy_into, expect_names
 from limner.train.optimizers import Optimizers
@@ -274,6 +274,11 @@ class Training(Generic[Batch]):
         for name, value in groups["average"].items():
             assert self.average is not None
             copy_into(self.average[name], value, f"{where}: {name}")
+        if checkpoint.step and not groups["optimizer"]:
+            raise WeightsError(
+                f"{where} has no optimizer state, but after {counted(checkpoint.step, 'step')} there is some. Use an earlier "
+                "checkpoint."
+            )
         self.optimizers.load(groups["optimizer"])
         self.masters.publish()
         note = checkpoint.note
@@ -464,7 +469,7 @@ class Training(Generic[Batch]):
         for watcher in self.watchers:
             watcher.started(step=self.clock.step, settings=self.settings)
         try:
-            with stop_signals() as stop:
+            with stop_signals() as stop, machine.denormals_flushed():
                 reason = self._run(stop)
         except BaseException as problem:
             self.folder.event("failed", step=self.clock.step, problem=str(problem) or type(problem).__name__)

@@ -6,7 +6,7 @@ import ctypes
 import os
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,6 +15,8 @@ import torch
 from limner.models import read_device
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from limner.train.settings import TrainSettings
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # names of glibc's malloc.h
@@ -87,20 +89,29 @@ def choose_precision(device: torch.device) -> Literal["float32", "bfloat16"]:
 
 
 def prepare(settings: TrainSettings) -> None:
-    """Set the number of threads, let numbers too small to matter be 0, keep memory. To be called before any sum."""
+    """Set the number of threads, and keep memory."""
     torch.set_num_threads(settings.threads)
-    flush_denormals()
     keep_memory()
 
 
-def flush_denormals() -> None:
-    """Let numbers too small to matter be 0, in every thread; they would slow a processor down.
+@contextmanager
+def denormals_flushed() -> Iterator[None]:
+    """Let numbers too small to matter be 0 for a while, in every thread; they would slow a processor down."""
+    before = float(torch.tensor(1e-40) * 0.5) == 0.0
+    _flush_denormals(True)
+    try:
+        yield
+    finally:
+        _flush_denormals(before)
 
-    Torch sets this for the calling thread, and a new thread takes it from the one that starts it. Threads that are
-    there already would go on without, and the last bits would depend on what the process did before; so OpenMP lets
-    them go, and starts others when it needs them.
+
+def _flush_denormals(on: bool) -> None:
+    """Torch sets this for the calling thread, and a new thread takes it from the one that starts it.
+
+    Threads that are there already would go on as they are, and the last bits would depend on what the process did
+    before; so OpenMP lets them go, and starts others when it needs them.
     """
-    torch.set_flush_denormal(True)
+    torch.set_flush_denormal(on)
     with suppress(OSError, AttributeError, TypeError):  # another system, or threads that are not OpenMP's
         ctypes.CDLL(None).omp_pause_resource_all(_PAUSE_SOFT)
 

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from limner.train.settings import TrainSettings
 
 
+# What each keeps of a parameter from its first step on.
+STATE: dict[type[torch.optim.Optimizer], set[str]] = {
+    torch.optim.AdamW: {"step", "exp_avg", "exp_avg_sq"},
+    torch.optim.Muon: {"momentum_buffer"},
+}
+
+
 def is_layer_matrix(name: str, parameter: Tensor) -> bool:
     """Whether a parameter is a matrix inside a layer, rather than an embedding, a head, a norm, a table or a bias."""
     parts = name.split(".")
@@ -93,7 +100,7 @@ class Optimizers:
         """Put back what ``tensors`` gave, for the same parameters.
 
         Raises:
-            WeightsError: an entry belongs to no parameter or has another shape.
+            WeightsError: an entry belongs to no parameter or has another shape, or a parameter lacks one.
         """
         owners = {
             self.names[id(parameter)]: (optimizer, parameter)
@@ -115,3 +122,12 @@ class Optimizers:
                 )
             device = parameter.device if value.ndim else value.device
             optimizer.state[parameter][key] = value.to(device, copy=True)
+        for name, (optimizer, parameter) in owners.items():  # which would begin with new moments, and not as it stopped
+            missing = (
+                STATE[type(optimizer)] - optimizer.state[parameter].keys() if parameter in optimizer.state else set()
+            )
+            if missing or (tensors and parameter not in optimizer.state):
+                raise WeightsError(
+                    f"the optimizer state {name}/{min(missing or STATE[type(optimizer)])} is missing, but a run goes on with "
+                    "all of it. Use the run it belongs to, or an earlier checkpoint."
+                )

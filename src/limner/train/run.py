@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import TrainingError, WeightsError
-from limner.train.checkpoint import CheckpointFolder, refuse_pickle, replace_text
+from limner.train.checkpoint import CheckpointFolder, refuse_file, replace_text
 from limner.weights.files import reason
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class RunFolder:
             WeightsError: it is no run folder, or its plan is damaged; a pickle is named as such.
             TrainingError: it cannot be written.
         """
-        refuse_pickle(path)
+        refuse_file(path)
         try:
             plan = json.loads((path / PLAN).read_text("utf-8"))
         except FileNotFoundError as problem:

@@ -484,7 +484,6 @@ class TextRun:
             WeightsError: a checkpoint that does not fit.
         """
         settings, text, tokenizer = self.choice.settings, self.plan.text, self.corpus.tokenizer
-        machine.prepare(settings)  # before the model, whose first sums start torch's threads
         torch.manual_seed(settings.seed)
         device = torch.device(settings.device)
         model = Transformer(self.choice.config).to(device)

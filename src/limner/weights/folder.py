@@ -18,8 +18,9 @@ from limner.core.config import ModelConfig
 from limner.core.errors import WeightsError
 from limner.core.transformer import Transformer
 from limner.weights.files import CONFIG, file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
+from limner.weights.header import WHOLE
 from limner.weights.keytable import expect_tensors
-from limner.weights.tensors import WHOLE, TensorFiles, empty_model, fill, write_tensors
+from limner.weights.tensors import TensorFiles, empty_model, fill, write_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -148,6 +149,7 @@ def fill_from(
     Raises:
         WeightsError: a file is missing, damaged or a pickle, or the tensors are not the model's.
     """
+    refuse_pickle(folder / WHOLE)  # before its checksum, which would only say that it is another file
     if verify:
         _verify(folder, values)
     files = TensorFiles(folder)

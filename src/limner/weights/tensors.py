@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from limner.core.errors import WeightsError, counted
+from limner.core.errors import WeightsError
 from limner.core.transformer import Transformer
-from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
+from limner.weights.files import write_json
+from limner.weights.header import INDEX, WHOLE, read_header, weight_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from limner.core.config import ModelConfig
 
 M = TypeVar("M", bound=nn.Module)
-
-WHOLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 
 
 class TensorFiles:
@@ -45,13 +43,7 @@ class TensorFiles:
         self.folder = folder
         self._files: dict[str, Any] = {}
         self._home: dict[str, str] = {}  # tensor → file
-        if (folder / WHOLE).is_file():
-            names: list[str] = [WHOLE]
-        elif (folder / INDEX).is_file():
-            names = self._shards()
-        else:
-            raise self._nothing()
-        for name in names:
+        for name in weight_files(folder):
             self._files[name] = open_tensors(folder / name)
             for key in self._files[name].keys():  # noqa: SIM118 (a safetensors handle is no mapping)
                 self._home[key] = name
@@ -70,30 +62,6 @@ class TensorFiles:
         tensor: Tensor = self._files[self._home[name]].get_tensor(name)
         return tensor
 
-    def _shards(self) -> list[str]:
-        index = self.folder / INDEX
-        where = read_json(index).get("weight_map")
-        if not isinstance(where, dict) or not where:
-            raise WeightsError(
-                f"{index} has weight_map {where!r}, but it must name a file for each tensor. Copy it again."
-            )
-        names = sorted({str(name) for name in where.values()})
-        for name in names:
-            if Path(name).name != name:
-                raise WeightsError(f"{index} names the file {name!r}, but shards lie beside it. Copy the folder again.")
-            if not (self.folder / name).is_file():
-                raise WeightsError(f"{self.folder / name} is missing, but {INDEX} names it. Copy the folder again.")
-        return names
-
-    def _nothing(self) -> WeightsError:
-        for path in sorted(self.folder.glob("*")):
-            if path.suffix in PICKLES:
-                return WeightsError(
-                    f"{path} is a pickle, but reading a pickle can run any code, so limner never opens one. "
-                    f"Give a folder with {WHOLE}."
-                )
-        return WeightsError(f"{self.folder} has no {WHOLE}, but a model's weights are there. Copy the folder again.")
-
 
 def open_tensors(path: Path) -> Any:
     """Open one safetensors file.
@@ -101,17 +69,10 @@ def open_tensors(path: Path) -> Any:
     Raises:
         WeightsError: it is a pickle, cut off, or something else.
     """
-    refuse_pickle(path)
+    read_header(path)
     try:
         return safe_open(path, framework="pt", device="cpu")
     except (OSError, SafetensorError) as problem:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            header, start = int.from_bytes(file.read(8), "little"), file.read(1)
-        if size < 8 or (start in (b"{", b"") and header < 100_000_000):
-            raise WeightsError(
-                f"{path} is {counted(size, 'byte')} long, which is not what its header says: it is cut off or damaged. Copy it again."
-            ) from problem
         raise WeightsError(f"{path} is no safetensors file: {problem}. Give a folder with {WHOLE}.") from problem
 
 
