@@ -7,7 +7,7 @@ memory than it has weights. Nothing is ever unpickled.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,11 +19,13 @@ from limner.core.transformer import Transformer
 from limner.weights.files import PICKLES, read_json, refuse_pickle, write_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from torch import Tensor, nn
 
     from limner.core.config import ModelConfig
+
+Model = TypeVar("Model", bound="nn.Module")
 
 WHOLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -154,10 +156,15 @@ class _Unset(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def empty_model(config: ModelConfig) -> Transformer:
-    """The model without weights, on the meta device; ``fill`` gives it some."""
+def empty(make: Callable[[], Model]) -> Model:
+    """What ``make`` makes, without weights, on the meta device; ``fill`` gives it some."""
     with torch.device("meta"), _Unset():
-        return Transformer(config)
+        return make()
+
+
+def empty_model(config: ModelConfig) -> Transformer:
+    """The Transformer without weights; ``fill`` gives it some."""
+    return empty(lambda: Transformer(config))
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:
