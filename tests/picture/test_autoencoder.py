@@ -35,7 +35,7 @@ from limner.picture.autoencoder import (
     split,
 )
 
-SMALL = AutoencoderConfig(factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
+SMALL = AutoencoderConfig(latent_channels=4, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
 
 
 def alive(config: AutoencoderConfig = SMALL) -> Autoencoder:

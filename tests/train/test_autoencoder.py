@@ -29,7 +29,7 @@ from limner.train.autoencoder import (
 from limner.train.loop import Outcome, StepReport, Watcher
 from limner.train.run import RunFolder, read_events
 
-CONFIG = AutoencoderConfig(factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
+CONFIG = AutoencoderConfig(latent_channels=4, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
 SETTINGS: dict[str, Any] = {"steps": 12, "threads": 1, "precision": "float32", "evaluations": 3, "checkpoints": 3}
 
 
@@ -74,7 +74,9 @@ def state(path: Path) -> dict[str, Tensor]:
 
 
 def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> None:
-    outcome: Outcome = begun(tmp_path / "run", steps=60, matrix_rate=3e-2).train()  # it is narrow
+    weights = LossWeights(spectrum=1.0, divergence=1e-3)
+    wide = AutoencoderPlan(replace(CONFIG, width=16), weights, {**SETTINGS, "steps": 90, "matrix_rate": 2e-2})
+    outcome: Outcome = start(wide, tmp_path / "run", pictures, HELD_BACK).train()
     assert outcome.reason == "finished"
     events = [e for e in read_events(tmp_path / "run") if e["event"] == "evaluation"]
     assert events[-1]["loss"] < 0.9 * events[0]["loss"]
@@ -84,7 +86,7 @@ def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> 
     model, card = load_autoencoder(tmp_path / "run" / "model")
     assert isinstance(model, Autoencoder)
     assert card["validation"] == outcome.best
-    again = measure(model, HELD_BACK, LossWeights())
+    again = measure(model, HELD_BACK, weights)
     assert again == pytest.approx(outcome.best, rel=1e-4)
     latents = torch.cat([model.encode(to_pixels(pictures(i), torch.device("cpu"))).mean for i in range(16)])
     every = model.normalise(latents).transpose(0, 1).flatten(1)
@@ -92,7 +94,7 @@ def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> 
     assert every.std(1).tolist() == pytest.approx([1.0] * 4, abs=0.05)
 
     samples = sorted((tmp_path / "run" / "samples").iterdir())
-    assert [path.name for path in samples] == [f"step-{step:08d}.png" for step in (20, 40, 60)]
+    assert [path.name for path in samples] == [f"step-{step:08d}.png" for step in (30, 60, 90)]
     with Image.open(samples[-1]) as grid:
         assert grid.size == (8 * 16 + 7 * 2, 2 * 16 + 2)
         shown = torch.from_numpy(np.array(grid)).permute(2, 0, 1)

@@ -62,7 +62,7 @@ class AutoencoderConfig:
     """
 
     channels: int = 3
-    latent_channels: int = 4
+    latent_channels: int = 8
     factor: int = 8
     width: int = 32
     multipliers: tuple[int, ...] = (1, 2, 4)
@@ -291,8 +291,8 @@ class PixelPatches(PictureCoder):
 class Convolution(nn.Module):
     """A convolution whose weight is a matrix: from a patch of the input to a place of the output.
 
-    Its columns are in the order (row, column, channel), which is channels last. As a matrix it goes to Muon, which is
-    8 decibels ahead of AdamW after the same few hundred steps.
+    Its columns are in the order (row, column, channel), which is channels last. As a matrix it goes to Muon, which after
+    300 steps is 7 decibels ahead of AdamW.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int = 3) -> None:
@@ -416,7 +416,7 @@ class LossWeights:
     """
 
     spectrum: float = 3.0
-    divergence: float = 1e-3
+    divergence: float = 3e-3
 
     def __post_init__(self) -> None:
         for name in ("spectrum", "divergence"):
