@@ -81,6 +81,18 @@ STEPS = {
     "logits": "a score for every token of the vocabulary",
 }
 
+CODER_STEPS = {
+    "encoder.input": "patches of pixels, after the first convolution",
+    "encoder.stage.N": "after the residual blocks of a stage, largest sides first",
+    "encoder.output": "means and log variances, one behind the other",
+    "mean": "the latents' means",
+    "log_variance": "how uncertain they are",
+    "decoder.input": "latents, after the first convolution",
+    "decoder.stage.N": "after the residual blocks of a stage, smallest sides first",
+    "decoder.output": "pixels, in the precision of the weights",
+    "pixels": "the picture, float32, about −1 to 1",
+}
+
 
 def taps() -> str:
     """The names of all steps, found by running one small model of each kind with everything recorded."""
@@ -175,7 +187,30 @@ def taps() -> str:
                 meaning += " (from decoder to encoder)"
             public = re.sub(r"layer\.\d+", "layer.N", name)
             lines.append(f"| `{public}` | {shape(name, values[-1])} | {meaning} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *picture_taps()]) + "\n"
+
+
+def picture_taps() -> list[str]:
+    """The same of the picture autoencoder."""
+    import torch
+
+    from limner.core.tap import Recorder
+    from limner.picture.autoencoder import Autoencoder, AutoencoderConfig
+
+    config = AutoencoderConfig(latent_channels=5, factor=4, width=7, multipliers=(1,))
+    sizes = {3: "channels", 5: "latent channels", 10: "2 × latent channels", 7: "width"}
+    model, recorder = Autoencoder(config), Recorder()
+    with torch.no_grad():
+        model.decode(model.encode(torch.zeros(2, 3, 8, 8), tap=recorder).mean, tap=recorder)
+    lines = ["\n## Picture autoencoder\n", "| name | shape | what it is |", "| --- | --- | --- |"]
+    for name, values in recorder.values.items():
+        channels, side = values[-1].shape[1:3]
+        sides = "height, width" if side == 8 else "height / factor, width / factor"
+        if "stage" in name or name == "encoder.input":
+            sides = "height of the stage, width of the stage"
+        public = re.sub(r"stage\.\d+", "stage.N", name)
+        lines.append(f"| `{public}` | (batch, {sizes[channels]}, {sides}) | {CODER_STEPS[public]} |")
+    return lines
 
 
 # ── README's tree ──────────────────────────────────────────────────────────────────────────────────────────
@@ -196,7 +231,7 @@ def tree() -> str:
     package = ROOT / "src" / "limner"
     lines = ["```text", "src/limner/"]
     entries = sorted(path for path in package.iterdir() if (path / "__init__.py").exists() or path.suffix == ".py")
-    order = ["core", "tokens", "weights", "data", "text", "models.py", "train", "explain", "recipes", "cli"]
+    order = ["core", "tokens", "weights", "data", "text", "picture", "models.py", "train", "explain", "recipes", "cli"]
     entries = [path for path in entries if not path.name.startswith("__")]
     for path in sorted(entries, key=lambda path: order.index(path.name) if path.name in order else len(order)):
         name = f"{path.name}/" if path.is_dir() else path.name

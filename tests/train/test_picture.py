@@ -63,7 +63,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 
 def test_it_learns_to_paint_what_it_is_told(squares: Path, tmp_path: Path) -> None:
-    run = begin(squares, tmp_path / "run", "steps=240", "learning_rate=0.006", "matrix_rate=0.02", "ema=0.98")
+    run = begin(squares, tmp_path / "run", "steps=240", "learning_rate=0.012", "matrix_rate=0.02", "ema=0.98")
     outcome = run.train()
     assert outcome.reason == "finished"
     assert outcome.best["loss_other_captions"] > 1.3 * outcome.best["loss"]

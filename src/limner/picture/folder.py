@@ -10,7 +10,7 @@ from limner.core.errors import WeightsError
 from limner.picture.config import PictureConfig
 from limner.picture.denoiser import PictureModel
 from limner.weights.folder import SavableTokenizer, described, fill_from, read_config, write_folder
-from limner.weights.tensors import without_weights
+from limner.weights.tensors import empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +71,6 @@ def load_picture_model(
     folder = Path(folder)
     values = read_config(folder)
     config = PictureConfig.from_dict(described(folder, values, "picture"))
-    model = without_weights(lambda: PictureModel(config))
+    model = empty(lambda: PictureModel(config))
     fill_from(folder, model, values, dtype=dtype, verify=verify)
     return LoadedPictureModel(model, dict(values.get("card") or {}), str(values.get("sha256")))

@@ -32,7 +32,9 @@ STATE: dict[type[torch.optim.Optimizer], set[str]] = {
 def is_layer_matrix(name: str, parameter: Tensor) -> bool:
     """Whether a parameter is a matrix inside a layer, rather than an embedding, a head, a norm, a table or a bias."""
     parts = name.split(".")
-    return parameter.ndim == 2 and "layers" in parts and parts[-1] == "weight"
+    if parameter.ndim != 2 or parts[-1] != "weight" or {"embedding", "head"} & set(parts):
+        return False
+    return "layers" in parts or "denoiser" not in parts  # what leads into and out of a denoiser is no layer
 
 
 class Optimizers:

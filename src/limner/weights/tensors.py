@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from limner.core.config import ModelConfig
 
-M = TypeVar("M", bound=nn.Module)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 class TensorFiles:
@@ -118,15 +118,15 @@ class _Unset(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def empty_model(config: ModelConfig) -> Transformer:
-    """The model without weights, on the meta device; ``fill`` gives it some."""
-    return without_weights(lambda: Transformer(config))
-
-
-def without_weights(make: Callable[[], M]) -> M:
-    """What ``make`` makes, on the meta device and without start values."""
+def empty(make: Callable[[], Model]) -> Model:
+    """What ``make`` makes, without weights, on the meta device; ``fill`` gives it some."""
     with torch.device("meta"), _Unset():
         return make()
+
+
+def empty_model(config: ModelConfig) -> Transformer:
+    """The Transformer without weights; ``fill`` gives it some."""
+    return empty(lambda: Transformer(config))
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype | None) -> None:

@@ -1,0 +1,186 @@
+"""Training the autoencoder through the one loop: it learns, is judged, stops, and goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.core.errors import ConfigError, DataError, ShapeError, TrainingError
+from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, LossWeights, load_autoencoder
+from limner.train.autoencoder import (
+    AutoencoderPlan,
+    AutoencoderRun,
+    go_on,
+    measure,
+    start,
+    to_bytes,
+    to_pixels,
+    write_grid,
+)
+from limner.train.loop import Outcome, StepReport, Watcher
+from limner.train.run import RunFolder, read_events
+
+CONFIG = AutoencoderConfig(latent_channels=4, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
+SETTINGS: dict[str, Any] = {"steps": 12, "threads": 1, "precision": "float32", "evaluations": 3, "checkpoints": 3}
+
+
+def pictures(index: int, count: int = 6, side: int = 16) -> Tensor:
+    """Rectangles on a ground, uint8, as a function of the index alone."""
+    random = np.random.default_rng(index)
+    made = np.empty((count, 3, side, side), np.uint8)
+    for picture in made:
+        top, left = random.integers(0, side // 2, 2)
+        picture[:] = random.integers(0, 256, (3, 1, 1))
+        picture[:, top : top + side // 2, left : left + side // 2] = random.integers(0, 256, (3, 1, 1))
+    return torch.from_numpy(made)
+
+
+HELD_BACK = [pictures(1000, 8), pictures(1001, 4, 24)]
+
+
+def plan(**train: Any) -> AutoencoderPlan:
+    return AutoencoderPlan(CONFIG, train={**SETTINGS, **train})
+
+
+def begun(path: Path, **train: Any) -> AutoencoderRun:
+    return start(plan(**train), path, pictures, HELD_BACK)
+
+
+class StopAfter(Watcher):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, report: StepReport) -> None:
+        if report.step == self.step:
+            signal.raise_signal(signal.SIGINT)
+
+
+def state(path: Path) -> dict[str, Tensor]:
+    found = RunFolder(path).checkpoints.latest(print)
+    assert found is not None
+    return found.tensors
+
+
+# ── a run ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> None:
+    weights = LossWeights(spectrum=1.0, divergence=1e-3)
+    wide = AutoencoderPlan(replace(CONFIG, width=16), weights, {**SETTINGS, "steps": 90, "matrix_rate": 2e-2})
+    outcome: Outcome = start(wide, tmp_path / "run", pictures, HELD_BACK).train()
+    assert outcome.reason == "finished"
+    events = [e for e in read_events(tmp_path / "run") if e["event"] == "evaluation"]
+    assert events[-1]["loss"] < 0.9 * events[0]["loss"]
+    assert events[-1]["psnr"] > events[0]["psnr"] + 0.5
+    assert {"pixels", "spectrum", "divergence", "psnr", "sharpness", "noise"} <= set(events[-1])
+
+    model, card = load_autoencoder(tmp_path / "run" / "model")
+    assert isinstance(model, Autoencoder)
+    assert card["validation"] == outcome.best
+    again = measure(model, HELD_BACK, weights)
+    assert again == pytest.approx(outcome.best, rel=1e-4)
+    latents = torch.cat([model.encode(to_pixels(pictures(i), torch.device("cpu"))).mean for i in range(16)])
+    every = model.normalise(latents).transpose(0, 1).flatten(1)
+    assert every.mean(1).tolist() == pytest.approx([0.0] * 4, abs=1e-3)
+    assert every.std(1).tolist() == pytest.approx([1.0] * 4, abs=0.05)
+
+    samples = sorted((tmp_path / "run" / "samples").iterdir())
+    assert [path.name for path in samples] == [f"step-{step:08d}.png" for step in (30, 60, 90)]
+    with Image.open(samples[-1]) as grid:
+        assert grid.size == (8 * 16 + 7 * 2, 2 * 16 + 2)
+        shown = torch.from_numpy(np.array(grid)).permute(2, 0, 1)
+    assert torch.equal(shown[:, :16, 18:34], HELD_BACK[0][1])
+    made = to_bytes(model.decode(model.encode(to_pixels(HELD_BACK[0], torch.device("cpu"))).mean))
+    assert (shown[:, 18:, 18:34].int() - made[1].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path: Path, precision: str) -> None:
+    begun(tmp_path / "whole", precision=precision, ema=0.9).train()
+    stopped = begun(tmp_path / "broken", precision=precision, ema=0.9).train([StopAfter(5)])
+    assert (stopped.reason, stopped.step) == ("interrupted", 5)
+    outcome = go_on(tmp_path / "broken", pictures, HELD_BACK).train()
+    assert outcome.step == 12
+    whole, broken = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, broken[name]), name
+
+
+def test_a_run_can_be_made_longer(tmp_path: Path) -> None:
+    begun(tmp_path).train()
+    assert go_on(tmp_path, pictures, HELD_BACK, assignments=["steps=15"]).train().step == 15
+
+
+def test_a_model_can_be_saved_in_half_the_bytes(tmp_path: Path) -> None:
+    start(replace(plan(), dtype="bfloat16"), tmp_path, pictures, HELD_BACK).train()
+    model, _ = load_autoencoder(tmp_path / "model")
+    assert next(model.parameters()).dtype == torch.bfloat16
+    assert model.mean.dtype == torch.float32
+
+
+def test_the_plan_comes_back_from_json() -> None:
+    made = AutoencoderPlan(CONFIG, LossWeights(spectrum=0.5), {"steps": 3}, "bfloat16", {"title": "Discs"})
+    assert AutoencoderPlan.from_dict(json.loads(json.dumps(made.to_dict()))) == made
+
+
+def test_bytes_come_back_from_pixels() -> None:
+    every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    pixels = to_pixels(every, torch.device("cpu"))
+    assert (float(pixels.min()), float(pixels.max())) == (-1.0, 1.0)
+    assert torch.equal(to_bytes(pixels), every)
+
+
+def test_a_grid_shows_each_row(tmp_path: Path) -> None:
+    rows = [pictures(1, 3), pictures(2, 3)]
+    write_grid(tmp_path / "deep" / "grid.png", rows, gap=1)
+    with Image.open(tmp_path / "deep" / "grid.png") as image:
+        shown = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    assert shown.shape == (3, 33, 50)
+    assert torch.equal(shown[:, 17:, 34:], rows[1][2])
+    assert (shown[:, 16] == 255).all()
+
+
+# ── what cannot be trained ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_pictures_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    def wrong(index: int) -> Tensor:
+        return pictures(index).float()
+
+    with pytest.raises(DataError, match=r"first batch is float32 of shape \(6, 3, 16, 16\)"):
+        start(plan(), tmp_path / "a", wrong, HELD_BACK)
+    with pytest.raises(DataError, match=r"held-back batch is uint8 of shape \(6, 1, 16, 16\)"):
+        start(plan(), tmp_path / "b", pictures, [pictures(0)[:, :1]])
+    with pytest.raises(DataError, match="held_back has 0 pictures"):
+        start(plan(), tmp_path / "c", pictures, [])
+    with pytest.raises(ShapeError, match="height is 18 pixels"):
+        start(plan(), tmp_path / "d", lambda index: pictures(index, side=18), HELD_BACK)
+    with pytest.raises(ConfigError, match="stepz"):
+        start(plan(stepz=3), tmp_path / "e", pictures, HELD_BACK)
+    assert not list(tmp_path.iterdir())
+
+
+def test_going_on_with_other_pictures_is_refused(tmp_path: Path) -> None:
+    begun(tmp_path)
+    with pytest.raises(TrainingError, match="the first batch has the digest"):
+        go_on(tmp_path, lambda index: pictures(index + 1), HELD_BACK)
+    with pytest.raises(TrainingError, match="the held back part has the digest"):
+        go_on(tmp_path, pictures, HELD_BACK[:1])
+    with pytest.raises(TrainingError, match="holds a run already"):
+        begun(tmp_path)
+
+
+def test_a_run_of_another_kind_is_refused(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "text", {"kind": "text"})
+    with pytest.raises(TrainingError, match="run of kind 'text'"):
+        go_on(tmp_path / "text", pictures, HELD_BACK)
