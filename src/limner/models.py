@@ -331,7 +331,7 @@ def _entry(name: str, path: Path) -> Entry:
     )
 
 
-def _said(card: Mapping[str, Any]) -> dict[str, str]:
+def _said(card: Mapping[str, Any]) -> dict[str, Any]:
     return {"licence": str(card.get("licence", "")), "trained_on": _text(card.get("trained_on", ""))}
 
 

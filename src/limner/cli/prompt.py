@@ -70,8 +70,8 @@ def open_painter(
 
     if name == DEFAULT_PAINTER and not any(entry.name == name for entry in catalogue()) and not Path(name).exists():
         raise WeightsError(
-            f"no model is given, and {name!r} is not installed here. Train one with `limner train picture`, and name its "
-            "folder with --model."
+            f"the model is {name!r}, but it is not installed here. Train one of your own with `limner train picture`, and "
+            "name its folder with --model."
         )
     model = load(name, device=device, dtype=dtype, threads=threads)
     if not isinstance(model, PictureGenerator):

@@ -220,6 +220,14 @@ class PictureGenerator:
             return []
         return sorted({word for word in words_of(prompt) if word not in self._words})
 
+    def notes_on(self, *texts: str) -> tuple[str, ...]:
+        """What a person should know of these prompts: sentences, or none."""
+        words = sorted({word for text in texts for word in self.unknown_words(text)})
+        if not words:
+            return ()
+        listed = ", ".join(f"“{word}”" for word in words[:8]) + (" …" if len(words) > 8 else "")
+        return (f"The model has never seen {listed}; it may ignore {'it' if len(words) == 1 else 'them'}.",)
+
     def prompts(self, wanted: Sequence[tuple[str, float]], negative: str, guidance: float) -> Prompts:
         """Prompts with their weights, and the negative one, as a network reads them; padded always to the same length."""
         rows = [self.read_prompt(text) for text, _ in wanted] + [self.read_prompt(negative)]
@@ -385,9 +393,10 @@ class PictureGenerator:
         job = self._blended(prompt, other, float(described["share"]), seed, other_seed, settings)
         return [self._paint(job, 0, settings, None, on_step=on_step)]
 
-    def show(self, look: Look) -> Image.Image:
-        """What was seen at a look, as a picture."""
-        return to_image(self._to_pixels(look.seen[None].float().to(self.device))[0])
+    def show(self, refined: Tensor) -> Image.Image:
+        """What a look holds, its ``noisy`` or its ``seen``, as a picture."""
+        with torch.inference_mode():
+            return to_image(self._to_pixels(refined[None].float().to(self.device))[0])
 
     # ── one picture ─────────────────────────────────────────────────────────────────────────────────
 
@@ -427,7 +436,7 @@ class PictureGenerator:
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
-        return _Job(prompts, noise, generator, described, self._notes(prompt, settings.negative))
+        return _Job(prompts, noise, generator, described, self.notes_on(prompt, settings.negative))
 
     def _blended(
         self, prompt: str, other: str, share: float, seed: int, other_seed: int | None, settings: PaintSettings
@@ -440,15 +449,8 @@ class PictureGenerator:
             last, others = self._noise(other_seed, settings)
             noise, mixed["other_seed"] = between(job.noise, last, share), other_seed
             generator = others if share == 1.0 else generator
-        notes = self._notes(prompt, other, settings.negative)
+        notes = self.notes_on(prompt, other, settings.negative)
         return replace(job, noise=noise, generator=generator, described=job.described | mixed, notes=notes)
-
-    def _notes(self, *texts: str) -> tuple[str, ...]:
-        words = sorted({word for text in texts for word in self.unknown_words(text)})
-        if not words:
-            return ()
-        listed = ", ".join(f"“{word}”" for word in words[:8]) + (" …" if len(words) > 8 else "")
-        return (f"The model has never seen {listed}; it may ignore {'it' if len(words) == 1 else 'them'}.",)
 
     def _noise(self, seed: int, settings: PaintSettings) -> tuple[Tensor, torch.Generator]:
         """The first noise of a seed, drawn on the CPU so that every device starts alike; and what draws the rest."""
