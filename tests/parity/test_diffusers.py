@@ -60,7 +60,9 @@ def betas(process: Process) -> list[float]:
     return (1 - (alpha[1:] / alpha[:-1]) ** 2).tolist()
 
 
-def discrete(kind: type, process: Process, predict: Quantity, steps: int, **rest: Any) -> tuple[Any, dict[float, Tensor]]:
+def discrete(
+    kind: type, process: Process, predict: Quantity, steps: int, **rest: Any
+) -> tuple[Any, dict[float, Tensor]]:
     scheduler = kind(
         num_train_timesteps=MOMENTS, trained_betas=betas(process), prediction_type=PREDICTS[predict],
         timestep_spacing="trailing", **rest,
@@ -76,7 +78,9 @@ def discrete(kind: type, process: Process, predict: Quantity, steps: int, **rest
 def test_ddim(process: Process, predict: Quantity, steps: int) -> None:
     scheduler, time_of = discrete(diffusers.DDIMScheduler, process, predict, steps, clip_sample=False)
     expected = theirs(scheduler, time_of)
-    torch.testing.assert_close(ours("ddim", process, predict, make_times(process, steps)), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        ours("ddim", process, predict, make_times(process, steps)), expected, rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("process", VP, ids=str)
@@ -85,7 +89,9 @@ def test_ddim(process: Process, predict: Quantity, steps: int) -> None:
 def test_dpm_solver(process: Process, predict: Quantity, steps: int) -> None:
     scheduler, time_of = discrete(diffusers.DPMSolverMultistepScheduler, process, predict, steps)
     expected = theirs(scheduler, time_of)
-    torch.testing.assert_close(ours("dpm++", process, predict, make_times(process, steps)), expected, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        ours("dpm++", process, predict, make_times(process, steps)), expected, rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("process", VP, ids=str)

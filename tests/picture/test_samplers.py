@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -58,7 +59,7 @@ def error(name: str, process: Process, steps: int) -> float:
 @pytest.mark.parametrize("name", ["euler", "heun", "ddim", "dpm++"])
 def test_it_comes_to_the_exact_answer(name: str, process: Process) -> None:
     errors = [error(name, process, steps) for steps in (10, 40, 160, 640)]
-    assert all(after < before for before, after in zip(errors, errors[1:], strict=False)), errors
+    assert all(after < before for before, after in itertools.pairwise(errors)), errors
     assert errors[-1] < 0.003
     assert errors[1] < 0.04
 

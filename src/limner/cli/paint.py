@@ -144,6 +144,8 @@ def paint(
     if blend is not None or other_seed is not None:
         other, count = text if blend is None else blend, 7 if frames is None else frames
         target = files.one(_slug(f"{text} to {other}" if blend is not None else text), moving=True)
+        for one in (text, other, settings.negative):
+            generator.read_prompt(one)
         report.notes(generator.notes_on(text, other, settings.negative))
         with _painting(generator, count, preview) as on_step:
             pictures = generator.blend(
@@ -387,7 +389,6 @@ def _paint_all(
     from limner.picture.filmstrip import filmstrip, word_recorder
     from limner.picture.images import save_png
 
-    report.notes(generator.notes_on(prompt, settings.negative))
     seeds = range(first, first + max(0, count))
     paths, strips = files.many(prompt, seeds), files.strips(count)
     if set(strips) & set(paths):
@@ -400,6 +401,7 @@ def _paint_all(
             prompt, n=count, seed=first, settings=settings, start=inputs.start, mask=inputs.mask, on_step=on_step,
             record=bool(strips), **({} if recorder is None else {"tap": recorder}),
         )  # fmt: skip
+        report.notes(generator.notes_on(prompt, settings.negative))
         for number, picture in enumerate(pictures):
             noted = inputs.note(picture, model)
             _save(noted, [noted.image], paths[number])

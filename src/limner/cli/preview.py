@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,9 @@ def painting(generator: PictureGenerator, total: int, *, preview: bool) -> Itera
     progress = Progress(*columns, console=console)
     task = progress.add_task("painting", total=None)
     shows = preview and can_show(console)
-    with Live(progress, console=console, transient=True, refresh_per_second=8) as live:
+    # What is printed meanwhile appears above the picture; but what is piped elsewhere must go there.
+    to_screen = sys.stdout.isatty()
+    with Live(progress, console=console, transient=True, refresh_per_second=8, redirect_stdout=to_screen) as live:
 
         def on_step(number: int, looks: int, look: Look) -> None:
             which = f"picture {number + 1} of {total}, " if total > 1 else ""

@@ -46,12 +46,12 @@ def open_generator(
         WeightsError: there is no such model, or it is damaged.
     """
     from limner.models import load
-    from limner.text.encoder import TextEncoder
     from limner.text.generator import TextGenerator
 
     model = load(name, device=device, dtype=dtype, threads=threads)
     if not isinstance(model, TextGenerator):
-        does = "only reads texts (an encoder)" if isinstance(model, TextEncoder) else "makes pictures (`limner paint`)"
+        paints = type(model).__name__ == "PictureGenerator"  # by name: a verb for texts need not load what paints
+        does = "makes pictures (`limner paint`)" if paints else "only reads texts (an encoder)"
         raise ConfigError(f"the model is {name!r}, but that {does}. Choose one that writes: `limner models`.")
     return model
 
