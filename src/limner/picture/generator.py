@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -25,6 +26,7 @@ from limner.picture.samplers import SAMPLERS, make_times
 from limner.tokens import Tokenizer
 
 WORD = r"[^\W_]+"
+SEEDS = 2**32  # torch's generator on the CPU (a Mersenne twister) tells no more seeds apart
 MOST_STEPS = 1000
 MOST_GUIDANCE = 30.0
 MOST_FRAMES = 1000
@@ -563,10 +565,9 @@ def looks_of(settings: PaintSettings) -> int:
 
 
 def _generator(seed: int) -> torch.Generator:
-    try:
-        return torch.Generator().manual_seed(seed)
-    except (RuntimeError, ValueError, OverflowError):
-        raise ConfigError(f"seed is {seed}, but it must fit into 64 bits. Choose a smaller number.") from None
+    if not 0 <= seed < SEEDS:
+        raise ConfigError(f"seed is {seed}, but seeds are whole numbers from 0 to {SEEDS - 1}. Choose one of them.")
+    return torch.Generator().manual_seed(seed)
 
 
 def _mask_digest(open: Tensor) -> str:
@@ -626,4 +627,4 @@ def between(one: Tensor, other: Tensor, share: float) -> Tensor:
 
 def new_seed() -> int:
     """A seed that nobody chose."""
-    return int(torch.randint(0, 2**31, (), generator=torch.Generator().manual_seed(torch.seed())))
+    return secrets.randbelow(2**31)
