@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
-    from limner.picture.generator import PaintSettings as PaintSettings
-    from limner.picture.generator import Picture as Picture
     from limner.picture.generator import PictureGenerator as PictureGenerator
     from limner.picture.images import read_settings as read_settings
+    from limner.picture.painting import PaintSettings as PaintSettings
+    from limner.picture.painting import Picture as Picture
     from limner.recipes.own import train_text as train_text
     from limner.text.encoder import TextEncoder as TextEncoder
     from limner.text.generator import TextGenerator as TextGenerator
@@ -61,8 +61,9 @@ _HOMES = {
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
     "limner.models": ("catalogue", "export", "load"),
-    "limner.picture.generator": ("PaintSettings", "Picture", "PictureGenerator"),
+    "limner.picture.generator": ("PictureGenerator",),
     "limner.picture.images": ("read_settings",),
+    "limner.picture.painting": ("PaintSettings", "Picture"),
     "limner.recipes.own": ("train_text",),
     "limner.text.encoder": ("TextEncoder",),
     "limner.text.generator": ("TextGenerator",),

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from limner.core.tap import Recorder
-    from limner.picture.generator import Picture, PictureGenerator
+    from limner.picture.generator import PictureGenerator
+    from limner.picture.painting import Picture
 
 VARIATIONS = 4  # pictures that --variations paints where --n does not say
 MOST_PICTURES = 100_000
-LONGEST_NAME = 60  # characters of a prompt that become a file's name
+LONGEST_NAME = 80  # bytes of a prompt that become a file's name
 
 app = typer.Typer()
 
@@ -131,7 +132,7 @@ def paint(
         return
     _check(given, filmstrip)
     text = _prompt(prompt, variations)
-    from limner.picture.generator import PaintSettings
+    from limner.picture.painting import PaintSettings
 
     names = ("steps", "guidance", "negative", "strength")
     changes: dict[str, Any] = {name: given[name] for name in names if name in given}
@@ -153,7 +154,7 @@ def paint(
             )
         _save_blend(pictures, target, report, model)
         return
-    from limner.picture.generator import new_seed
+    from limner.picture.painting import new_seed
 
     inputs = Inputs.read(variations or start, mask, settings.check_size(generator.config))
     first = new_seed() if seed is None else seed
@@ -332,7 +333,7 @@ def _numbered(path: Path, count: int) -> list[Path]:
 def _slug(text: str) -> str:
     """A prompt as the name of a file."""
     words = "-".join(re.findall(r"[^\W_]+", text.lower()))
-    return words[:LONGEST_NAME].strip("-") or "picture"
+    return words.encode()[:LONGEST_NAME].decode(errors="ignore").strip("-") or "picture"
 
 
 class Report:

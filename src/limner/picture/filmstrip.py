@@ -13,7 +13,8 @@ from limner.core.errors import DataError
 from limner.core.tap import Recorder
 
 if TYPE_CHECKING:
-    from limner.picture.generator import Picture, PictureGenerator
+    from limner.picture.generator import PictureGenerator
+    from limner.picture.painting import Picture
 
 WEIGHTS = "look.*.layer.*.cross_attention.weights"
 MOST_COLUMNS = 8
