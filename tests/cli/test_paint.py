@@ -111,6 +111,9 @@ def test_every_option_reaches_the_generator(paint: Limner, here: Path, painter: 
 def test_names_of_files(paint: Limner, here: Path) -> None:
     assert paint("A fox, with a GREEN hat!", "--seed", 7).stdout == "a-fox-with-a-green-hat-7.png\n"
     assert paint("???", "--seed", 7).stdout == "picture-7.png\n"
+    long = paint("狐" * 200, "--seed", 7, "-o", "long")
+    assert long.exit_code == 2, "too many tokens for this model"
+    assert paint("𐐀" * 4, "--seed", 7, "-o", "old", "--steps", 1).exit_code == 0
     assert paint(FOX, "--seed", 7, "--n", 2, "-o", "new/folder").exit_code == 0
     assert names(here / "new" / "folder") == ["a-fox-with-a-green-hat-7.png", "a-fox-with-a-green-hat-8.png"]
     assert paint(FOX, "--n", 3, "-o", "fox.png").stdout == "fox-1.png\nfox-2.png\nfox-3.png\n"
@@ -318,6 +321,8 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
         ((FOX, "--strength", "0.5"), "ConfigError: strength is 0.5, but there is no picture to start from"),
         ((FOX, "--mask", "mask.png"), "ConfigError: --mask is given without --from"),
         ((FOX, "--frames", "3"), "ConfigError: --frames is given without --blend"),
+        ((FOX, "--blend", " "), "ConfigError: --blend is empty"),
+        (("--variations", "missing.png"), "DataError: missing.png cannot be read"),
         ((FOX, "--blend", CAT, "--frames", "1"), "ConfigError: frames is 1"),
         ((FOX, "--blend", CAT, "--from", "start.png"), "ConfigError: --from is given beside --blend"),
         ((FOX, "--blend", CAT, "--filmstrip", "f.png"), "ConfigError: --filmstrip is given beside --blend"),

@@ -177,6 +177,8 @@ def _check(given: dict[str, Any], filmstrip: Path | None) -> None:
         raise ConfigError(
             "--mask is given without --from, but there must be a picture to paint into. Add --from IMAGE."
         )
+    if not given.get("blend", "some").strip():
+        raise ConfigError("--blend is empty, but it is what to go to. Say what to paint there.")
     blends = [name for name in ("blend", "other-seed") if name in given]
     if not blends and "frames" in given:
         raise ConfigError("--frames is given without --blend or --other-seed, but a picture has no frames. Drop it.")
@@ -198,7 +200,8 @@ def _prompt(given: str | None, variations: Path | None) -> str:
         try:
             text = str(read_settings(variations).get("prompt", ""))
         except DataError:
-            text = None
+            if not variations.is_file():
+                raise
     if text is None:
         text = read_prompt(None)
     if not text.strip():
