@@ -79,6 +79,12 @@ STEPS = {
     "residual": "the residual stream after the layer",
     "final_norm": "the vectors that the head reads",
     "logits": "a score for every token of the vocabulary",
+    # of pictures
+    "condition": "shift, scale and gate of both parts of a layer, from the time; in a layer, its own added",
+    "positions": "the vectors that say where each patch stands, added to them",
+    "embedding": "what the first layer reads: the patches of the noisy picture",
+    "prompt": "the prompt's vectors, as cross-attention reads them",
+    "prediction": "what the network predicts, in pixels",
 }
 
 CODER_STEPS = {
@@ -187,10 +193,10 @@ def taps() -> str:
                 meaning += " (from decoder to encoder)"
             public = re.sub(r"layer\.\d+", "layer.N", name)
             lines.append(f"| `{public}` | {shape(name, values[-1])} | {meaning} |")
-    return "\n".join([*lines, *picture_taps()]) + "\n"
+    return "\n".join([*lines, *picture_taps(), *coder_taps()]) + "\n"
 
 
-def picture_taps() -> list[str]:
+def coder_taps() -> list[str]:
     """The same of the picture autoencoder."""
     import torch
 
@@ -211,6 +217,46 @@ def picture_taps() -> list[str]:
         public = re.sub(r"stage\.\d+", "stage.N", name)
         lines.append(f"| `{public}` | (batch, {sizes[channels]}, {sides}) | {CODER_STEPS[public]} |")
     return lines
+
+
+def picture_taps() -> Iterator[str]:
+    """The same of one look of a small picture model."""
+    import torch
+
+    from limner.core.tap import Recorder
+    from limner.picture.config import make_config
+    from limner.picture.denoiser import PictureModel
+    from limner.picture.guidance import Guide, Prompts
+
+    height, width, patch, dim, heads, tokens = 20, 28, 4, 48, 4, 9
+    config = make_config(
+        size=(height, width), patch=patch, dim=dim, num_layers=1, num_heads=heads, vocab_size=50, context_length=tokens,
+        prompt_layers=1,
+    )  # fmt: skip
+    sizes = {
+        2: "rows", 3: "channels", heads: "heads", tokens: "tokens", dim // heads: "head dim", height: "height",
+        width: "width", height * width // patch**2: "patches", dim: "dim", 128: "hidden dim",
+    }  # fmt: skip
+    recorder = Recorder()
+    prompts = Prompts(torch.zeros(2, tokens, dtype=torch.long), torch.ones(2, tokens, dtype=torch.bool), (1.0,), 4.0)
+    with torch.no_grad():
+        guide = Guide(PictureModel(config).eval(), prompts, tap=recorder)
+        guide(torch.randn(1, 3, height, width), torch.tensor(0.5))
+    yield "\n## Picture model\n"
+    yield "Rows are the prompt (or, in a blend, both), and last what guidance leads away from. The prompt is read once; look.K is"
+    yield "the K-th time that the model sees the picture, counted from 0: once a step, with Heun twice.\n"
+    yield "| name | shape | what it is |"
+    yield "| --- | --- | --- |"
+    for name, values in recorder.values.items():
+        plain = f".{name.replace('.cross_attention', '.attention')}"
+        meaning = next(what for end, what in STEPS.items() if plain.endswith(f".{end}"))
+        if name.startswith("prompt") and "positions" in name:
+            meaning = STEPS["embedding.positions"]
+        if ".cross_attention." in name:
+            meaning += " (from the picture to the prompt)"
+        public = re.sub(r"layer\.\d+", "layer.N", name).replace("look.0", "look.K")
+        shape = ", ".join(sizes.get(size, str(size)) for size in values[-1].shape)
+        yield f"| `{public}` | ({shape}) | {meaning} |"
 
 
 # ── README's tree ──────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,10 @@
-"""limner: learn from your words, make new ones, and look inside while it happens.
+"""limner: learn from your words and pictures, make new ones, and look inside while it happens.
 
     model = limner.load("story")                 # a bundled model, or a folder
     print(model.generate("The curious cat climbed", seed=1).text)
+
+    painter = limner.load("picturebook")
+    painter.generate("a fox in a green top hat", seed=1)[0].save("fox.png")
 
 Importing limner is cheap: torch is loaded when the first of these names that needs it is used.
 """
@@ -32,6 +35,10 @@ if TYPE_CHECKING:
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
+    from limner.picture.generator import PictureGenerator as PictureGenerator
+    from limner.picture.images import read_settings as read_settings
+    from limner.picture.painting import PaintSettings as PaintSettings
+    from limner.picture.painting import Picture as Picture
     from limner.recipes.own import train_text as train_text
     from limner.text.encoder import TextEncoder as TextEncoder
     from limner.text.generator import TextGenerator as TextGenerator
@@ -54,6 +61,9 @@ _HOMES = {
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
     "limner.models": ("catalogue", "export", "load"),
+    "limner.picture.generator": ("PictureGenerator",),
+    "limner.picture.images": ("read_settings",),
+    "limner.picture.painting": ("PaintSettings", "Picture"),
     "limner.recipes.own": ("train_text",),
     "limner.text.encoder": ("TextEncoder",),
     "limner.text.generator": ("TextGenerator",),

@@ -19,12 +19,14 @@ from limner.core.errors import ConfigError, LimnerError, WeightsError, suggest
 if TYPE_CHECKING:
     import torch
 
+    from limner.picture.generator import PictureGenerator
     from limner.text.encoder import TextEncoder
     from limner.text.generator import TextGenerator
 
 BUNDLED = Path(__file__).parent / "assets" / "models"
 VARIABLE = "LIMNER_MODELS"
 DTYPES = ("float32", "bfloat16", "float16")
+BFLOAT16_FROM = 192  # width of a denoiser from which on bfloat16 paints faster (docs/log.md)
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,11 @@ class Entry:
     """One line of the catalogue.
 
     Attributes:
-        kind: ``"text generator"``, ``"text encoder"``, …
+        kind: ``"text generator"``, ``"text encoder"``, ``"picture generator"``, …
         parameters: how many numbers its weights are.
         bytes: the size of its folder on disk.
-        context: the most tokens it reads at once.
+        context: the most tokens it reads at once; of a picture generator, of a prompt.
+        pixels: width and height that a picture generator was trained at; None: it makes no pictures.
         problem: why it cannot be loaded, as far as descriptions, headers and sizes tell; begins with ``damaged:`` where
             files are missing, cut off or of another kind. None: nothing was found.
     """
@@ -46,6 +49,7 @@ class Entry:
     parameters: int = 0
     bytes: int = 0
     context: int = 0
+    pixels: tuple[int, int] | None = None
     licence: str = ""
     trained_on: str = ""
     problem: str | None = None
@@ -91,16 +95,17 @@ def load(
     device: str | torch.device = "cpu",
     dtype: str | torch.dtype | None = None,
     threads: int | None = None,
-) -> TextGenerator | TextEncoder:
+) -> TextGenerator | TextEncoder | PictureGenerator:
     """Open a model, ready to use.
 
     Args:
         name_or_path: a bundled model's name, a model folder, a run folder, or a Hugging Face folder.
         device: where it computes.
-        dtype: what it computes in, such as ``"bfloat16"``; None: float32.
+        dtype: what it computes in, such as ``"bfloat16"``; None: float32; ``"auto"``: bfloat16 for a picture generator
+            that is large enough to gain from it where the machine has matrix units for it, else float32.
         threads: processor threads that torch uses in this whole process; None: as they are.
     Returns:
-        A TextGenerator, or for encoder-only models (BERT) a TextEncoder.
+        A TextGenerator, for encoder-only models (BERT) a TextEncoder, for picture models a PictureGenerator.
     Raises:
         WeightsError: there is no such model, or it is damaged or a pickle.
         ConfigError: it is of a kind that we do not have; there is no such device here.
@@ -110,14 +115,17 @@ def load(
 
     from limner.text.generator import TextGenerator
     from limner.tokens import Tokenizer
-    from limner.weights.folder import check_vocabulary, load_model
+    from limner.weights.folder import check_vocabulary, kind_of, load_model, read_config
 
     folder, place = find(name_or_path), read_device(device)
     if threads is not None:
         if threads < 1:
             raise ConfigError(f"threads is {threads}, but it must be at least 1. Choose a larger number.")
         torch.set_num_threads(threads)
-    kind = torch.float32 if dtype is None else read_dtype(dtype)
+    automatic = isinstance(dtype, str) and dtype == "auto"
+    kind = torch.float32 if dtype is None or automatic else read_dtype(dtype)
+    if kind_of(read_config(folder)) == "picture":
+        return _load_picture(folder, place, None if automatic else kind)
     model, config, card = load_model(folder, dtype=kind)
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(tokenizer.vocab_size, config, folder)
@@ -133,6 +141,38 @@ def load(
             "Open it with limner.weights.folder.load_model."
         )
     return TextGenerator(model, tokenizer, card=card)
+
+
+def _load_picture(folder: Path, place: torch.device, dtype: torch.dtype | None) -> PictureGenerator:
+    """A picture model; without a dtype, in the one that paints fastest."""
+    import torch
+
+    from limner.picture.folder import load_picture_model
+    from limner.picture.generator import PictureGenerator
+    from limner.tokens import Tokenizer
+    from limner.weights.folder import check_vocabulary
+
+    loaded = load_picture_model(folder, dtype=dtype or torch.float32)
+    tokenizer = Tokenizer.load(folder)
+    check_vocabulary(tokenizer.vocab_size, loaded.model.config.prompt, folder)
+    model = loaded.model.to(place)
+    if dtype is None and model.config.denoiser.dim >= BFLOAT16_FROM and bfloat16_helps(place):
+        model = model.to(torch.bfloat16)
+    return PictureGenerator(
+        model, tokenizer, card={"name": folder.name, **loaded.card, "path": str(folder)}, sha256=loaded.sha256
+    )
+
+
+def bfloat16_helps(device: torch.device) -> bool:
+    """Whether products of bfloat16 matrices are faster than float32 here, by what the processor says it has."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu":
+        return False
+    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return any(bool(probe()) for probe in probes if probe is not None)
 
 
 def read_device(name: str | torch.device) -> torch.device:
@@ -269,20 +309,35 @@ def _entry(name: str, path: Path) -> Entry:
         values = read_json(path / "config.json")
         parameters = count_parameters(path)
         state = ""
+        common: dict[str, Any] = {
+            "name": name,
+            "path": str(path),
+            "parameters": parameters,
+            "bytes": sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
+        }
+        if "picture" in values:  # read as plain values: the classes that describe pictures would load torch
+            height, width = (int(side) for side in values["picture"]["size"])
+            return Entry(
+                kind="picture generator",
+                context=int(values["picture"]["prompt"]["context_length"]),
+                pixels=(width, height),
+                **common,
+                **_said(values.get("card") or {}),
+            )
         config, card = _described(path, values)
     except (LimnerError, OSError, ValueError, KeyError, TypeError) as problem:
         return Entry(name, str(path), problem=f"{state}{problem}")
     kinds = {(True, False): "text generator", (False, True): "text encoder"}
     return Entry(
-        name=name,
-        path=str(path),
         kind=kinds.get((config.decoder is not None, config.encoder is not None), "encoder-decoder"),
-        parameters=parameters,
-        bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
         context=config.context_length,
-        licence=str(card.get("licence", "")),
-        trained_on=_text(card.get("trained_on", "")),
+        **common,
+        **_said(card),
     )
+
+
+def _said(card: Mapping[str, Any]) -> dict[str, Any]:
+    return {"licence": str(card.get("licence", "")), "trained_on": _text(card.get("trained_on", ""))}
 
 
 def _described(path: Path, values: Mapping[str, Any]) -> tuple[ModelConfig, Mapping[str, Any]]:

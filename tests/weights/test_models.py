@@ -22,6 +22,8 @@ from limner.models import catalogue, find, load
 from limner.text.generator import TextGenerator
 from tests.parity.conftest import randomise
 from tests.parity.conftest import tokenizer as words
+from tests.picture.conftest import painter_folder as painter_folder
+from tests.picture.conftest import tokenizer as tokenizer
 from tests.weights.test_families import BERT
 
 Saved = tuple[Path, nn.Module]
@@ -182,7 +184,60 @@ def test_the_command_models(shelf: Path) -> None:
     assert "nowhere" in wrong.stderr
 
 
-def test_listing_models_needs_no_torch(shelf: Path) -> None:
+def test_a_picture_model_opens_as_a_painter_and_is_listed(
+    painter_folder: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limner.models import BFLOAT16_FROM
+    from limner.picture.generator import PictureGenerator
+    from limner.picture.images import to_tensor
+
+    shutil.copytree(painter_folder, shelf / "brush")
+    opened = load("brush")
+    assert isinstance(opened, limner.PictureGenerator)
+    assert isinstance(opened, PictureGenerator)
+    assert opened.dtype == torch.float32
+    assert to_tensor(opened.generate("a fox", seed=1, steps=1)[0].image).shape == (1, 3, 16, 16)
+    assert opened.sha256 == json.loads((shelf / "brush" / "config.json").read_text())["sha256"]
+    assert load("brush", dtype="bfloat16").dtype == torch.bfloat16  # type: ignore[union-attr]
+    # "auto" is bfloat16 for a model that is wide enough, where the processor has units for it.
+    monkeypatch.setattr(models, "bfloat16_helps", lambda device: True)
+    assert load("brush", dtype="auto").dtype == torch.float32  # type: ignore[union-attr]
+    monkeypatch.setattr(models, "BFLOAT16_FROM", opened.config.denoiser.dim)
+    assert load("brush", dtype="auto").dtype == torch.bfloat16  # type: ignore[union-attr]
+    monkeypatch.setattr(models, "bfloat16_helps", lambda device: False)
+    assert load("brush", dtype="auto").dtype == torch.float32  # type: ignore[union-attr]
+    assert opened.config.denoiser.dim < BFLOAT16_FROM
+
+    (entry,) = [entry for entry in catalogue() if entry.path == str(shelf / "brush")]
+    assert (entry.kind, entry.context, entry.pixels) == (
+        "picture generator",
+        opened.config.prompt.context_length,
+        (16, 16),
+    )
+    assert entry.parameters == opened.parameters
+    assert (entry.licence, entry.trained_on) == ("CC0-1.0", "nothing")
+    assert "16 × 16" in CliRunner().invoke(app, ["models"], env={"COLUMNS": "250"}).stdout
+    with pytest.raises(WeightsError, match="is a picture model, but a text model is needed"):
+        models.export("brush", shelf / "out")
+
+
+@pytest.mark.parametrize("broken", [{"size": "wide"}, {"prompt": {}}, {"prompt": None}])
+def test_a_picture_model_whose_description_is_broken_is_listed_with_its_problem(
+    painter_folder: Path, shelf: Path, broken: dict[str, object]
+) -> None:
+    shutil.copytree(painter_folder, shelf / "brush")
+    path = shelf / "brush" / "config.json"
+    values = json.loads(path.read_text())
+    values["picture"] |= broken
+    path.write_text(json.dumps(values))
+    (entry,) = [entry for entry in catalogue() if entry.path == str(shelf / "brush")]
+    assert entry.problem
+    with pytest.raises(ConfigError):
+        load("brush")
+
+
+def test_listing_models_needs_no_torch(shelf: Path, painter_folder: Path) -> None:
+    shutil.copytree(painter_folder, shelf / "brush")
     code = "import sys, limner; print(len(limner.catalogue())); assert 'torch' not in sys.modules"
     assert int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout) >= 4
 

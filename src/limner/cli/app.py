@@ -53,6 +53,7 @@ VERBS = {
     "train": Verb("Learn", "Train a model of your own on a folder of texts."),
     "data": Verb("Learn", "Make training data: captioned pictures of animals in hats."),
     "write": Verb("Generate", "Continue a text with a model."),
+    "paint": Verb("Generate", "Paint pictures with a model."),
     "tokens": Verb("Explain", "Show how a text becomes tokens."),
     "explain": Verb("Explain", "Look inside a model while it reads a text."),
     "eval": Verb("Check", "Measure how well a model predicts a text."),

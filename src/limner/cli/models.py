@@ -20,7 +20,8 @@ def models(
 ) -> None:
     """List the models that can be loaded: bundled, in the directory $LIMNER_MODELS, and in folders you give.
 
-    Each is opened by its name or path: limner write "Once upon a time" --model NAME.
+    Each is opened by its name or path: limner write "Once upon a time" --model NAME. For picture generators, context is
+    the most tokens of a prompt.
     """
     from limner.models import VARIABLE, catalogue
 
@@ -49,9 +50,10 @@ def models(
                 Text(entry.path),
             )
             continue
+        size = "" if entry.pixels is None else f", {entry.pixels[0]} × {entry.pixels[1]}"
         table.add_row(
             Text(entry.name, "bold cyan"),
-            entry.kind,
+            entry.kind + size,
             shortened(entry.parameters),
             f"{entry.bytes / 1e6:.1f} MB",
             f"{entry.context:,}",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.core.errors import ConfigError, DataError
+from limner.core.errors import ConfigError, DataError, WeightsError
 
 if TYPE_CHECKING:
+    from limner.picture.generator import PictureGenerator
     from limner.text.generator import TextGenerator
 
 DEFAULT_MODEL = "story"
+DEFAULT_PAINTER = "picturebook"
 
 
 def read_prompt(given: str | None) -> str:
@@ -50,7 +53,7 @@ def open_generator(
     """The model with this name or path, which must be one that writes.
 
     Raises:
-        ConfigError: it is an encoder.
+        ConfigError: it is an encoder, or makes pictures.
         WeightsError: there is no such model, or it is damaged.
     """
     from limner.models import load
@@ -58,8 +61,33 @@ def open_generator(
 
     model = load(name, device=device, dtype=dtype, threads=threads)
     if not isinstance(model, TextGenerator):
+        paints = type(model).__name__ == "PictureGenerator"  # by name: a verb for texts need not load what paints
+        does = "makes pictures (`limner paint`)" if paints else "only reads texts (an encoder)"
+        raise ConfigError(f"the model is {name!r}, but that {does}. Choose one that writes: `limner models`.")
+    return model
+
+
+def open_painter(
+    name: str, *, device: str = "cpu", dtype: str | None = None, threads: int | None = None
+) -> PictureGenerator:
+    """The model with this name or path, which must be one that paints.
+
+    Raises:
+        ConfigError: it is a text model.
+        WeightsError: there is no such model, or it is damaged.
+    """
+    from limner.models import catalogue, load
+    from limner.picture.generator import PictureGenerator
+
+    if name == DEFAULT_PAINTER and not any(entry.name == name for entry in catalogue()) and not Path(name).exists():
+        raise WeightsError(
+            f"the model is {name!r}, but it is not installed here. Train one of your own with `limner train picture`, and "
+            "name its folder with --model."
+        )
+    model = load(name, device=device, dtype=dtype, threads=threads)
+    if not isinstance(model, PictureGenerator):
         raise ConfigError(
-            f"the model is {name!r}, but that only reads texts (an encoder). Choose one that writes: `limner models`."
+            f"the model is {name!r}, but that is for texts (`limner write`). Choose one that paints: `limner models`."
         )
     return model
 

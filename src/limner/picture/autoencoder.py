@@ -31,8 +31,8 @@ from limner.core.settings import read_settings, write_settings
 from limner.core.tap import NO_TAP, Tap
 from limner.weights.files import CONFIG, file_digest, previous, replaced_folder, write_json
 from limner.weights.folder import FORMAT, VERSION, read_config
-from limner.weights.keytable import expect_tensors
 from limner.weights.header import WHOLE
+from limner.weights.keytable import expect_tensors
 from limner.weights.tensors import TensorFiles, empty, fill, write_tensors
 
 if TYPE_CHECKING:

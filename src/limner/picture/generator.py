@@ -2,126 +2,44 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import ConfigError, ContextError, DataError, suggest
+from limner.core.errors import ConfigError, ContextError, DataError, WeightsError, suggest
 from limner.core.tap import NO_TAP, Tap
-from limner.picture.config import PictureConfig
 from limner.picture.denoiser import PictureModel
 from limner.picture.guidance import Guide, Prompts, weigh
-from limner.picture.images import save_png, to_image, to_tensor
+from limner.picture.images import pixel_digest, to_image, to_tensor
+from limner.picture.painting import FROM_PICTURE, MOST_FRAMES, SEEDS
+from limner.picture.painting import Look as Look
+from limner.picture.painting import PaintSettings as PaintSettings
+from limner.picture.painting import Picture as Picture
+from limner.picture.painting import looks_of as looks_of
+from limner.picture.painting import new_seed as new_seed
 from limner.picture.process import add_noise, levels
+from limner.picture.prompts import WORD, as_read
+from limner.picture.prompts import pad as pad
+from limner.picture.prompts import prompt_ids as prompt_ids
+from limner.picture.prompts import words_of as words_of
 from limner.picture.samplers import SAMPLERS, make_times
 from limner.tokens import Tokenizer
 
-MOST_STEPS = 1000
-MOST_GUIDANCE = 30.0
-
 
 @dataclass(frozen=True)
-class PaintSettings:
-    """How a picture is made. Together with prompt, seed and model it says every pixel.
+class _Start:
+    """A picture to begin from, and what of it stays."""
 
-    Attributes:
-        steps: looks of the sampler (Heun takes two a step).
-        guidance: how strongly the prompt pulls; 1: not at all beyond itself, 0: the prompt is ignored.
-        negative: what to lead away from.
-        size: height and width in pixels; None: what the model was trained at.
-        strength: with a picture to start from, how much of the way from noise is gone again: above 0, up to 1.
-    """
-
-    steps: int = 25
-    guidance: float = 4.0
-    negative: str = ""
-    sampler: Literal["euler", "heun", "ddim", "dpm++", "ancestral"] = "euler"
-    size: tuple[int, int] | None = None
-    strength: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.steps <= MOST_STEPS:
-            raise ConfigError(f"steps is {self.steps}, but a picture takes 1 to {MOST_STEPS:,}. 25 is usual.")
-        if not (math.isfinite(self.guidance) and 0.0 <= self.guidance <= MOST_GUIDANCE):
-            raise ConfigError(
-                f"guidance is {self.guidance:g}, but it goes from 0 (ignore the prompt) to {MOST_GUIDANCE:g}. 4 is usual."
-            )
-        if self.sampler not in SAMPLERS:
-            raise ConfigError(f"sampler is {self.sampler!r}, but there is none. {suggest(self.sampler, SAMPLERS)}")
-        if not 0.0 < self.strength <= 1.0:
-            raise ConfigError(f"strength is {self.strength:g}, but it is a share of the way. Choose above 0, up to 1.")
-
-    def check_size(self, config: PictureConfig) -> tuple[int, int]:
-        """Height and width for this model.
-
-        Raises:
-            ConfigError: a side is not a multiple that the model makes, or more than twice what it was trained at.
-        """
-        size = self.size or config.size
-        for side, trained in zip(size, config.size, strict=True):
-            if side % config.multiple or not 0 < side <= 2 * trained:
-                raise ConfigError(
-                    f"size is {size[0]} × {size[1]}, but this model makes sides that are multiples of {config.multiple} "
-                    f"up to {2 * trained}. It was trained at {config.size[0]} × {config.size[1]}."
-                )
-        return size
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look of the sampler.
-
-    Attributes:
-        number: from 0.
-        time: 1 (noise) to 0.
-        noisy: x_t, half precision, shape (channels, height, width), on the CPU.
-        seen: the picture that the guided model saw in it, likewise.
-    """
-
-    number: int
-    time: float
-    noisy: Tensor
-    seen: Tensor
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A painted picture and everything that made it.
-
-    Attributes:
-        settings: plain JSON values: prompt, seed, model, sampler, steps, …; they are saved in the PNG.
-        looks: the record of its making.
-        notes: what a person should know, such as words that the model has never seen.
-    """
-
-    image: Image.Image
-    settings: dict[str, Any]
-    looks: tuple[Look, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def seed(self) -> int:
-        """What its noise was drawn from."""
-        return int(self.settings["seed"])
-
-    def save(self, path: Path | str) -> None:
-        """Write a PNG that carries the settings.
-
-        Raises:
-            DataError: it cannot be written.
-        """
-        save_png(self.image, path, self.settings)
-
-    def _repr_png_(self) -> bytes | None:
-        """What a notebook shows."""
-        return self.image._repr_png_()
+    pixels: Tensor  # shape (1, 3, height, width)
+    latent: Tensor
+    open: Tensor | None = None  # in pixels: True where something new is painted, False where the start stays
+    open_latent: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -130,12 +48,9 @@ class _Job:
 
     prompts: Prompts
     noise: Tensor  # shape (1, channels, height, width)
-    generator: torch.Generator
-    settings: dict[str, Any]
+    generator: torch.Generator  # draws what ``ancestral`` adds later
+    described: dict[str, Any]
     notes: tuple[str, ...] = ()
-    start: Tensor | None = None
-    open: Tensor | None = None  # 1 where something new is painted, 0 where the start stays
-    kept: tuple[Tensor, Tensor] | None = None  # the same two in pixels
 
 
 OnStep = Callable[[int, int, Look], None]
@@ -163,6 +78,16 @@ class PictureGenerator:
         """Where it computes."""
         return self.model.denoiser.patch.weight.device
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the network computes in; noise, steps and pixels are float32 whatever this is."""
+        return self.model.denoiser.patch.weight.dtype
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights are."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────
 
     def read_prompt(self, prompt: str) -> list[int]:
@@ -179,11 +104,30 @@ class PictureGenerator:
             )
         return ids
 
+    def word_places(self, prompt: str) -> list[tuple[str, list[int]]]:
+        """The words of a prompt in order, each with the places of its tokens among those of ``read_prompt``."""
+        text = as_read(prompt, self.config.lower_case)
+        begin = 0 if self.tokenizer.begin_id is None else 1
+        places: list[list[int]] = []
+        spans = [match.span() for match in re.finditer(WORD, text)]
+        pieces = self.tokenizer.pieces(text)
+        for start, end in spans:
+            places.append([begin + at for at, piece in enumerate(pieces) if piece.start < end and piece.end > start])
+        return [(text[start:end], where) for (start, end), where in zip(spans, places, strict=True)]
+
     def unknown_words(self, prompt: str) -> list[str]:
         """The words of a prompt that the model's captions never had; empty where it was not recorded."""
         if not self._words:
             return []
         return sorted({word for word in words_of(prompt) if word not in self._words})
+
+    def notes_on(self, *texts: str) -> tuple[str, ...]:
+        """What a person should know of these prompts: sentences, or none."""
+        words = sorted({word for text in texts for word in self.unknown_words(text)})
+        if not words:
+            return ()
+        listed = ", ".join(f"“{word}”" for word in words[:8]) + (" …" if len(words) > 8 else "")
+        return (f"The model has never seen {listed}; it may ignore {'it' if len(words) == 1 else 'them'}.",)
 
     def prompts(self, wanted: Sequence[tuple[str, float]], negative: str, guidance: float) -> Prompts:
         """Prompts with their weights, and the negative one, as a network reads them; padded always to the same length."""
@@ -209,35 +153,63 @@ class PictureGenerator:
         """Paint pictures; each is the one that its seed makes alone, whatever is painted beside it.
 
         Args:
-            prompt: one or several.
+            prompt: one or several; an empty one is what the model paints of itself.
             n: pictures for each prompt.
             seed: of the first picture; the others count on from it. None: a new one.
             settings, changes: how; ``steps=50`` and the like change single values.
             start: refine this picture instead of pure noise, from ``strength`` of the way.
             mask: white where to paint anew, black where ``start`` stays; of start's size.
-            on_step: called with the picture's number, how many looks there will be, and each look.
+            on_step: called with the picture's number, how many looks it takes, and each look.
             tap: sees the forward passes, under ``look.0``, ``look.1``, …
         Returns:
             n pictures for the first prompt, then n for the second, …
         Raises:
             ConfigError: a setting out of its range.
             ContextError: a prompt longer than the model reads.
-            DataError: a mask of another size than the picture.
+            DataError: a start or a mask of another size than the picture.
         """
-        settings = replace(settings or PaintSettings(), **changes)
+        return list(
+            self.stream(
+                prompt, n=n, seed=seed, settings=settings, start=start, mask=mask, on_step=on_step, tap=tap, **changes
+            )
+        )
+
+    def stream(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        n: int = 1,
+        seed: int | None = None,
+        settings: PaintSettings | None = None,
+        start: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        on_step: OnStep | None = None,
+        tap: Tap = NO_TAP,
+        record: bool = True,
+        **changes: Any,
+    ) -> Iterator[Picture]:
+        """As ``generate``, each picture when it is done; what is wrong with the arguments is told at once.
+
+        Args:
+            record: keep each picture's looks.
+        """
+        settings = self._settled(settings, changes, start, mask)
         if n < 1:
             raise ConfigError(f"n is {n}, but at least 1 picture can be painted. Choose a larger number.")
-        first = new_seed() if seed is None else seed
-        if start is None and settings.strength < 1.0:
-            raise ConfigError(f"strength is {settings.strength:g}, but there is no picture to start from. Give one.")
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
-        jobs = []
-        for at, text in enumerate(texts):
-            prompts = self.prompts([(text, 1.0)], settings.negative, settings.guidance)
-            for number in range(n):
-                job = self._job(text, prompts, first + at * n + number, settings)
-                jobs.append(self._with_start(job, start, mask))
-        return [self._paint(job, number, settings, on_step, tap) for number, job in enumerate(jobs)]
+        first = new_seed() if seed is None else seed
+        for one in (first, first + max(0, len(texts) * n - 1)):
+            _generator(one)
+        beginning = self._begin_from(start, mask, settings)
+        all_prompts = [self.prompts([(text, 1.0)], settings.negative, settings.guidance) for text in texts]
+
+        def pictures() -> Iterator[Picture]:
+            for number in range(len(texts) * n):
+                text, prompts = texts[number // n], all_prompts[number // n]
+                job = self._job(text, prompts, first + number, settings)
+                yield self._paint(job, number, settings, beginning, on_step=on_step, tap=tap, record=record)
+
+        return pictures()
 
     def blend(
         self,
@@ -254,85 +226,169 @@ class PictureGenerator:
         """From one prompt to another, and from one seed's noise to another's, in equal steps.
 
         The predictions for both prompts are mixed at each look; noise is turned from one seed's to the other's along
-        the sphere on which it lies.
+        the sphere on which it lies. The first and the last picture are those that their prompts and seeds make alone.
 
         Raises:
             ConfigError: fewer than 2 frames, or a setting out of its range.
+            ContextError: a prompt longer than the model reads.
         """
-        settings = replace(settings or PaintSettings(), **changes)
-        if frames < 2:
-            raise ConfigError(f"frames is {frames}, but from one to another takes at least 2. Choose a larger number.")
+        settings = self._settled(settings, changes, None, None)
+        if not 2 <= frames <= MOST_FRAMES:
+            raise ConfigError(
+                f"frames is {frames}, but from one picture to another takes 2 to {MOST_FRAMES:,}. 7 is usual."
+            )
         seed = new_seed() if seed is None else seed
-        pictures = []
-        for number in range(frames):
-            share = number / (frames - 1)
-            wanted = [pair for pair in ((prompt, 1.0 - share), (other, share)) if pair[1] > 0.0]
-            job = self._job(prompt, self.prompts(wanted, settings.negative, settings.guidance), seed, settings)
-            mixed = {"blend": other, "share": round(share, 6), "frames": frames}
-            if other_seed is not None:
-                job = replace(job, noise=between(job.noise, self._noise(other_seed, settings)[0], share))
-                mixed["other_seed"] = other_seed
-            job = replace(job, settings=job.settings | mixed)
-            pictures.append(self._paint(job, number, settings, on_step, NO_TAP))
-        return pictures
+        for one in (seed, other_seed):
+            if one is not None:
+                _generator(one)
+        jobs = [self._blended(prompt, other, at / (frames - 1), seed, other_seed, settings) for at in range(frames)]
+        for job in jobs:
+            job.described["frames"] = frames
+        return [self._paint(job, number, settings, None, on_step=on_step) for number, job in enumerate(jobs)]
+
+    def again(
+        self,
+        described: Mapping[str, Any],
+        *,
+        start: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        on_step: OnStep | None = None,
+    ) -> list[Picture]:
+        """Paint from the settings of a picture, as ``Picture.settings`` or ``read_settings`` give them.
+
+        Args:
+            start, mask: the pictures that it was made from, where there were any.
+        Returns:
+            One picture; of the settings of a whole blend, its frames.
+        Raises:
+            WeightsError: another model painted it.
+            DataError: an entry is missing, or start or mask are missing or others.
+        """
+        try:
+            prompt, seed = str(described["prompt"]), int(described["seed"])
+            shape = {"size": (int(described["height"]), int(described["width"]))}
+            names = [field.name for field in fields(PaintSettings) if field.name != "size"]
+            settings = PaintSettings(**{name: described[name] for name in names}, **shape)  # type: ignore[arg-type]
+            model, digest = described["model"], described["sha256"]
+        except (KeyError, TypeError, ValueError) as problem:
+            if isinstance(problem, ConfigError):
+                raise
+            raise DataError(
+                f"the settings lack {problem}, but a picture cannot be repeated without. Give those of a picture."
+            ) from problem
+        if digest != self.sha256:
+            raise WeightsError(
+                f"the picture was painted by {model or 'a model'} with weights {str(digest)[:12]}…, but this model's are "
+                f"{self.sha256[:12]}…. Open the model that painted it."
+            )
+        for name, image in (("from", start), ("mask", mask)):
+            _check_given(name, described.get(name), image)
+        if "blend" not in described:
+            return self.generate(prompt, seed=seed, settings=settings, start=start, mask=mask, on_step=on_step)
+        other, other_seed = str(described["blend"]), described.get("other_seed")
+        if "share" not in described:
+            frames = int(described.get("frames", 0))
+            return self.blend(
+                prompt, other, frames=frames, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
+            )
+        job = self._blended(prompt, other, float(described["share"]), seed, other_seed, settings)
+        return [self._paint(job, 0, settings, None, on_step=on_step)]
+
+    def show(self, refined: Tensor) -> Image.Image:
+        """What a look holds, its ``noisy`` or its ``seen``, as a picture."""
+        with torch.inference_mode():
+            return to_image(self._to_pixels(refined[None].float().to(self.device))[0])
 
     # ── one picture ─────────────────────────────────────────────────────────────────────────────────
 
+    def _settled(
+        self,
+        settings: PaintSettings | None,
+        changes: dict[str, Any],
+        start: Image.Image | None,
+        mask: Image.Image | None,
+    ) -> PaintSettings:
+        """The settings with size and strength decided."""
+        unknown = set(changes) - {field.name for field in fields(PaintSettings)}
+        if unknown:
+            name = sorted(unknown)[0]
+            known = [field.name for field in fields(PaintSettings)]
+            raise ConfigError(f"{name} is given, but painting has no such setting. {suggest(name, known)}")
+        settings = replace(settings or PaintSettings(), **changes)
+        strength = settings.strength
+        if strength is None:
+            strength = 1.0 if start is None or mask is not None else FROM_PICTURE
+        elif start is None and strength < 1.0:
+            raise ConfigError(f"strength is {strength:g}, but there is no picture to start from. Give one.")
+        return replace(settings, strength=strength, size=settings.check_size(self.config))
+
     def _job(self, prompt: str, prompts: Prompts, seed: int, settings: PaintSettings) -> _Job:
         noise, generator = self._noise(seed, settings)
-        plain = asdict(replace(settings, size=settings.check_size(self.config)))
+        plain = asdict(settings)
+        height, width = plain.pop("size")
         described = {
             "prompt": prompt,
             "seed": seed,
             **plain,
-            "size": list(plain["size"]),
+            "width": width,
+            "height": height,
             "model": str(self.card.get("name", "")),
             "sha256": self.sha256,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
         }
-        return _Job(prompts, noise, generator, described, self._notes(prompt, settings.negative))
+        return _Job(prompts, noise, generator, described, self.notes_on(prompt, settings.negative))
 
-    def _notes(self, *texts: str) -> tuple[str, ...]:
-        words = sorted({word for text in texts for word in self.unknown_words(text)})
-        if not words:
-            return ()
-        listed = ", ".join(f"“{word}”" for word in words[:8]) + (" …" if len(words) > 8 else "")
-        return (f"The model has never seen {listed}; it may ignore {'it' if len(words) == 1 else 'them'}.",)
+    def _blended(
+        self, prompt: str, other: str, share: float, seed: int, other_seed: int | None, settings: PaintSettings
+    ) -> _Job:
+        wanted = [pair for pair in ((prompt, 1.0 - share), (other, share)) if pair[1] > 0.0]
+        job = self._job(prompt, self.prompts(wanted, settings.negative, settings.guidance), seed, settings)
+        mixed: dict[str, Any] = {"blend": other, "share": share}
+        noise, generator = job.noise, job.generator
+        if other_seed is not None:
+            last, others = self._noise(other_seed, settings)
+            noise, mixed["other_seed"] = between(job.noise, last, share), other_seed
+            generator = others if share == 1.0 else generator
+        notes = self.notes_on(prompt, other, settings.negative)
+        return replace(job, noise=noise, generator=generator, described=job.described | mixed, notes=notes)
 
     def _noise(self, seed: int, settings: PaintSettings) -> tuple[Tensor, torch.Generator]:
         """The first noise of a seed, drawn on the CPU so that every device starts alike; and what draws the rest."""
         height, width = settings.check_size(self.config)
         shape = (1, self.config.denoiser.channels, height // self.config.factor, width // self.config.factor)
-        try:
-            generator = torch.Generator().manual_seed(seed)
-        except (RuntimeError, ValueError, OverflowError):
-            raise ConfigError(f"seed is {seed}, but it must fit into 64 bits. Choose a smaller number.") from None
+        generator = _generator(seed)
         return torch.randn(shape, generator=generator), generator
 
-    def _with_start(self, job: _Job, start: Image.Image | None, mask: Image.Image | None) -> _Job:
+    @torch.inference_mode()
+    def _begin_from(
+        self, start: Image.Image | None, mask: Image.Image | None, settings: PaintSettings
+    ) -> _Start | None:
         if start is None:
             if mask is not None:
                 raise ConfigError("a mask is given, but there is no picture to paint into. Give one to start from.")
-            return job
-        height, width = job.settings["size"]
+            return None
+        height, width = settings.check_size(self.config)
         if start.size != (width, height):
             raise DataError(
-                f"the picture to start from is {start.height} × {start.width}, but {height} × {width} is painted. Resize it."
+                f"the picture to start from is {start.width} × {start.height}, but {width} × {height} (width × height) is "
+                "painted. Resize it."
             )
         pixels = to_tensor(start).to(self.device)
-        job = replace(job, start=self._to_latent(pixels))
+        latent = self._to_latent(pixels)
         if mask is None:
-            return job
+            return _Start(pixels, latent)
         if mask.size != start.size:
             raise DataError(
-                f"the mask is {mask.height} × {mask.width}, but the picture is {start.height} × {start.width}. "
-                "Make them the same size."
+                f"the mask is {mask.width} × {mask.height}, but the picture is {start.width} × {start.height} (width × "
+                "height). Make them the same size."
             )
-        wanted = (to_tensor(mask).mean(dim=1, keepdim=True).to(self.device) > 0).float()
+        wanted = to_tensor(mask).mean(dim=1, keepdim=True).to(self.device) > 0
         if not wanted.any():
             raise DataError("the mask is black everywhere, but white says where to paint. Make a part of it white.")
         factor = self.config.factor
-        places = wanted if factor == 1 else torch.nn.functional.max_pool2d(wanted, factor)
-        return replace(job, open=places, kept=(pixels, wanted))
+        places = wanted if factor == 1 else torch.nn.functional.max_pool2d(wanted.float(), factor) > 0
+        return _Start(pixels, latent, wanted, places)
 
     def _to_latent(self, pixels: Tensor) -> Tensor:
         """What is refined, for pixels of shape (batch, 3, height, width) from −1 to 1."""
@@ -343,64 +399,87 @@ class PictureGenerator:
         return latent
 
     @torch.inference_mode()
-    def _paint(self, job: _Job, number: int, settings: PaintSettings, on_step: OnStep | None, tap: Tap) -> Picture:
+    def _paint(
+        self,
+        job: _Job,
+        number: int,
+        settings: PaintSettings,
+        start: _Start | None,
+        *,
+        on_step: OnStep | None = None,
+        tap: Tap = NO_TAP,
+        record: bool = True,
+    ) -> Picture:
         process = self.config.diffusion.process
+        assert settings.strength is not None
         times = make_times(process, max(1, round(settings.steps * settings.strength)), settings.strength)
-        total = self._looks(len(times) - 1, settings)
+        total = looks_of(settings)
         looks: list[Look] = []
+        count = 0
 
         def seen(time: Tensor, noisy: Tensor, picture: Tensor) -> None:
+            nonlocal count
+            count += 1
+            if not record and on_step is None:
+                return
             halves = [value[0].half().cpu() for value in (noisy, picture)]
-            looks.append(Look(len(looks), float(time), *halves))
+            look = Look(count - 1, float(time), *halves)
+            if record:
+                looks.append(look)
             if on_step is not None:
-                on_step(number, total, looks[-1])
-
-        def keep(picture: Tensor) -> Tensor:
-            assert job.start is not None
-            assert job.open is not None
-            return torch.where(job.open > 0, picture, job.start)
+                on_step(number, total, look)
 
         def fresh() -> Tensor:
             return torch.randn(job.noise.shape, generator=job.generator).to(self.device)
 
-        look = Guide(self.model, job.prompts, keep=None if job.open is None else keep, on_look=seen, tap=tap)
         x = job.noise.to(self.device)
-        if job.start is not None:
+        keep = None
+        if start is not None:
             alpha, sigma = (level.to(self.device) for level in levels(process, times[:1]))
-            x = add_noise(job.start, x, alpha, sigma)
-        latent = SAMPLERS[settings.sampler](look, x, times, process, fresh)
-        pixels = self._to_pixels(latent)
-        if job.kept is not None:
-            pixels = torch.where(job.kept[1] > 0, pixels, job.kept[0])
-        return Picture(to_image(pixels[0]), job.settings, tuple(looks), job.notes)
-
-    @staticmethod
-    def _looks(steps: int, settings: PaintSettings) -> int:
-        return 2 * steps - 1 if settings.sampler == "heun" else steps
-
-
-# ── prompts as ids, and small things ───────────────────────────────────────────────────────────────────
-
-
-def prompt_ids(tokenizer: Tokenizer, prompt: str, lower_case: bool) -> list[int]:
-    """What a prompt is for the model: the beginning, then its tokens."""
-    text = " ".join(prompt.split())
-    begin = [] if tokenizer.begin_id is None else [tokenizer.begin_id]
-    return begin + tokenizer.encode(text.lower() if lower_case else text)
+            x = add_noise(start.latent, x, alpha, sigma)
+            if start.open_latent is not None:
+                keep = partial(_kept, start.latent, start.open_latent)
+        limit = 1.0 if self.config.autoencoder is None else None
+        look = Guide(self.model, job.prompts, limit=limit, keep=keep, on_look=seen, tap=tap)
+        pixels = self._to_pixels(SAMPLERS[settings.sampler](look, x, times, process, fresh))
+        assert count == total
+        described = dict(job.described)
+        if start is not None:
+            described["from"] = {"pixels": pixel_digest(to_image(start.pixels[0]))}
+            if start.open is not None:
+                pixels = _kept(start.pixels, start.open, pixels)
+                described["mask"] = {"pixels": _mask_digest(start.open)}
+        return Picture(to_image(pixels[0]), described, tuple(looks), job.notes)
 
 
-def pad(rows: Sequence[Sequence[int]], length: int) -> tuple[Tensor, Tensor]:
-    """Ids and which of them are real, each (rows, length)."""
-    ids, mask = torch.zeros(len(rows), length, dtype=torch.long), torch.zeros(len(rows), length, dtype=torch.bool)
-    for number, row in enumerate(rows):
-        ids[number, : len(row)] = torch.tensor(row)
-        mask[number, : len(row)] = True
-    return ids, mask
+def _kept(old: Tensor, open: Tensor, new: Tensor) -> Tensor:
+    """The new picture where it is open, the old one elsewhere."""
+    return torch.where(open, new, old)
 
 
-def words_of(text: str) -> list[str]:
-    """The words of a caption or a prompt, in small letters."""
-    return re.findall(r"[^\W_]+", text.lower())
+def _generator(seed: int) -> torch.Generator:
+    if not 0 <= seed < SEEDS:
+        raise ConfigError(f"seed is {seed}, but seeds are whole numbers from 0 to {SEEDS - 1}. Choose one of them.")
+    return torch.Generator().manual_seed(seed)
+
+
+def _mask_digest(open: Tensor) -> str:
+    return pixel_digest(to_image(open[0].float().expand(3, -1, -1) * 2 - 1))
+
+
+def _check_given(name: str, known: Any, image: Image.Image | None) -> None:
+    """Whether a picture that another was made from is there, and is the same."""
+    what = {"from": "a picture to start from", "mask": "a mask"}[name]
+    if known is None:
+        if image is not None:
+            raise DataError(f"{what} is given, but the picture was painted without. Leave it out.")
+        return
+    path = f" ({known['path']})" if "path" in known else ""
+    if image is None:
+        raise DataError(f"the picture was painted with {what}{path}, but none is given. Give the same one.")
+    found = pixel_digest(image) if name == "from" else _mask_digest(to_tensor(image).mean(dim=1, keepdim=True) > 0)
+    if found != known.get("pixels"):
+        raise DataError(f"the picture was painted with {what}{path} that had other pixels. Give the same one.")
 
 
 def between(one: Tensor, other: Tensor, share: float) -> Tensor:
@@ -408,8 +487,3 @@ def between(one: Tensor, other: Tensor, share: float) -> Tensor:
     cosine = torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0).clamp(-0.9999, 0.9999)
     angle = cosine.acos()
     return ((1 - share) * angle).sin() / angle.sin() * one + (share * angle).sin() / angle.sin() * other
-
-
-def new_seed() -> int:
-    """A seed that nobody chose."""
-    return int(torch.randint(0, 2**31, (), generator=torch.Generator().manual_seed(torch.seed())))

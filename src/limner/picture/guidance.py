@@ -40,11 +40,15 @@ class Prompts:
 class Guide:
     """``look(x, t) -> (picture, noise)`` for one picture: all prompts in one pass of the network.
 
-    Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598): negative + scale · (prompt − negative).
+    Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598): negative + scale · (prompt − negative). What is
+    seen is then cut to the range that pixels have, without which strong guidance leads step by step out of it (static
+    thresholding, Saharia et al. 2022, arXiv:2205.11487, section 2.3).
 
     Args:
+        limit: the largest value that a picture has, and minus the smallest; None: there is none, as in latents.
         keep: given the picture that the model sees, returns what sampling goes on with; inpainting uses it.
-        on_look: called with the time and what was seen.
+        on_look: called with the time, x, and what was seen.
+        tap: sees the reading of the prompts under ``prompt``, and each look under ``look.0``, ``look.1``, …
     """
 
     def __init__(
@@ -52,11 +56,13 @@ class Guide:
         model: PictureModel,
         prompts: Prompts,
         *,
+        limit: float | None = None,
         keep: Callable[[Tensor], Tensor] | None = None,
         on_look: Callable[[Tensor, Tensor, Tensor], None] | None = None,
         tap: Tap = NO_TAP,
     ) -> None:
-        self.model, self.prompts, self.keep, self.on_look, self.tap = model, prompts, keep, on_look, tap
+        self.model, self.prompts, self.tap = model, prompts, tap
+        self.limit, self.keep, self.on_look = limit, keep, on_look
         rows = prompts.rows
         self.mask = prompts.mask[rows]
         self.vectors = model.read_prompt(prompts.ids[rows], self.mask, tap=tap)
@@ -75,10 +81,15 @@ class Guide:
             tap=self.tap.at(f"look.{self.looks}"),
         ).float()
         alpha, sigma = (level.reshape(1).to(x.device) for level in levels(diffusion.process, time))
-        picture, noise = read(diffusion.predict, self.guide(predicted), x, alpha, sigma)
-        if self.keep is not None:
-            picture = self.keep(picture)
-            noise = (x - alpha.view(-1, 1, 1, 1) * picture) / sigma.view(-1, 1, 1, 1)
+        # A picture worked out from noise is divided by α, which begins at 0; nothing else here is divided by something small.
+        nearest = diffusion.nearest if diffusion.predict == "noise" else 0.0
+        picture, noise = read(diffusion.predict, self.guide(predicted), x, alpha, sigma, nearest)
+        if self.limit is not None or self.keep is not None:
+            if self.limit is not None:
+                picture = picture.clamp(-self.limit, self.limit)
+            if self.keep is not None:
+                picture = self.keep(picture)
+            _, noise = read("x", picture, x, alpha, sigma)
         self.looks += 1
         if self.on_look is not None:
             self.on_look(time, x, picture)

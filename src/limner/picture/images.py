@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +14,20 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from limner.core.errors import DataError
-from limner.data.pixels import fitted, open_picture, to_rgb
+from limner.data.pixels import fitted, open_picture, quiet_decoders, to_rgb
 from limner.data.streams import BrokenFileError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from PIL.ImageFile import ImageFile
 
 KEY = "limner"  # of the PNG text that holds the settings
+MAX_BYTES = 1 << 30  # of a picture file that a person gives; what is larger is no picture of ours
+MOVING = (".gif", ".webp", ".apng")  # file names of animations
+
+
+# ── tensors ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -32,8 +41,8 @@ def from_bytes(pixels: Tensor) -> Tensor:
 
 
 def to_image(pixels: Tensor) -> Image.Image:
-    """Shape (3, height, width), −1 to 1; what is beyond is cut."""
-    levels = pixels.detach().float().cpu().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
+    """Shape (3, height, width), −1 to 1; what is beyond is cut, what is no number is black."""
+    levels = pixels.detach().float().cpu().nan_to_num(-1.0).clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
     return Image.fromarray(levels.permute(1, 2, 0).contiguous().numpy())
 
 
@@ -47,20 +56,54 @@ def grid(images: Sequence[Image.Image], columns: int, *, gap: int = 2) -> Image.
     return sheet
 
 
-def read_image(path: Path | str, height: int, width: int) -> Image.Image:
-    """A person's picture, turned upright, scaled and cut from its middle to this size.
+def pixel_digest(image: Image.Image) -> str:
+    """SHA-256 of the RGB pixels and the size: the same picture in another file has the same."""
+    return hashlib.sha256(f"{image.width} {image.height} ".encode() + image.convert("RGB").tobytes()).hexdigest()
+
+
+# ── a person's pictures ────────────────────────────────────────────────────────────────────────────────
+
+
+def read_picture(path: Path | str) -> Image.Image:
+    """A person's picture as RGB, turned upright, in its own size.
 
     Raises:
         DataError: it is missing, no picture, broken or too large.
     """
-    path = Path(path)
+    with _reading(Path(path)) as image:
+        return to_rgb(image)
+
+
+def fit(image: Image.Image, height: int, width: int) -> Image.Image:
+    """Scaled and cut from its middle to this size."""
+    return Image.fromarray(fitted(image, height, width))
+
+
+def read_image(path: Path | str, height: int, width: int) -> Image.Image:
+    """``read_picture`` and ``fit`` in one."""
+    return fit(read_picture(path), height, width)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[ImageFile]:
+    """A picture file whose header has been read; what goes wrong here or inside is told in one sentence."""
     try:
-        image = open_picture(path.read_bytes(), shortest=2 * min(height, width))
-        return Image.fromarray(fitted(to_rgb(image), height, width))
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "no ordinary file"
+            raise DataError(f"{path} is {what}, but a picture is needed. Give a PNG, JPEG or WebP.")
+        if path.stat().st_size > MAX_BYTES:
+            raise DataError(
+                f"{path} has {path.stat().st_size:,} bytes, but a picture has at most {MAX_BYTES:,}. Give a smaller one."
+            )
+        with quiet_decoders():
+            yield open_picture(path.read_bytes())
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror or problem}. Correct the path.") from problem
     except BrokenFileError as problem:
         raise DataError(f"{path} is no picture that can be used: {problem}. Give a PNG, JPEG or WebP.") from problem
+
+
+# ── writing ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def save_png(image: Image.Image, path: Path | str, settings: Mapping[str, Any]) -> None:
@@ -69,19 +112,59 @@ def save_png(image: Image.Image, path: Path | str, settings: Mapping[str, Any]) 
     Raises:
         DataError: the file cannot be written.
     """
+    save_frames([image], path, settings)
+
+
+def save_frames(
+    images: Sequence[Image.Image], path: Path | str, settings: Mapping[str, Any], *, seconds: float = 0.15
+) -> None:
+    """Write pictures as one file, by the ending of its name; whole or not at all.
+
+    ``.gif``, ``.webp`` and ``.apng`` move, there and back again for ever; any other is a PNG with the pictures in a row.
+    PNGs, moving ones too, carry the settings.
+
+    Args:
+        seconds: that each picture is shown.
+    Raises:
+        DataError: the file cannot be written.
+    """
     path = Path(path)
     info = PngImagePlugin.PngInfo()
     info.add_itxt(KEY, json.dumps(settings, ensure_ascii=False))
+    first, *others = [*images, *images[-2:0:-1]]
+    moving: dict[str, Any] = {"save_all": True, "append_images": others, "duration": round(seconds * 1000), "loop": 0}
+    with _written(path) as fresh:
+        match path.suffix.lower():
+            case ".gif":
+                first.save(fresh, format="GIF", **moving)
+            case ".webp":
+                first.save(fresh, format="WEBP", lossless=True, **moving)
+            case ".apng":
+                first.save(fresh, format="PNG", pnginfo=info, **moving)
+            case _:
+                row = first if len(images) == 1 else grid(images, len(images))
+                row.save(fresh, format="PNG", pnginfo=info)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[Path]:
+    """A file beside this one, which takes its place once it is complete."""
     fresh = path.with_name(f".{path.name}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        image.save(fresh, format="PNG", pnginfo=info)
-        fresh.replace(path)
+        try:
+            yield fresh
+            fresh.replace(path)
+        except BaseException:
+            fresh.unlink(missing_ok=True)
+            raise
     except OSError as problem:
-        fresh.unlink(missing_ok=True)
         raise DataError(
             f"{path} cannot be written: {problem.strerror or problem}. Make room or choose another place with -o."
         ) from problem
+
+
+# ── settings in a PNG ──────────────────────────────────────────────────────────────────────────────────
 
 
 def read_settings(path: Path | str) -> dict[str, Any]:
@@ -91,19 +174,17 @@ def read_settings(path: Path | str) -> dict[str, Any]:
         DataError: it is no PNG, or carries none.
     """
     path = Path(path)
-    try:
-        with Image.open(path) as image:
-            image.load()
-            text = getattr(image, "text", {}).get(KEY)
-    except (OSError, ValueError, Image.DecompressionBombError) as problem:
-        raise DataError(f"{path} cannot be read as a picture: {problem}. Give a PNG that limner painted.") from problem
-    if text is None:
+    with _reading(path) as image:
+        if KEY not in image.info:
+            to_rgb(image)  # text that stands behind the pixels is known once they have been read
+        text = image.info.get(KEY)
+    if not isinstance(text, str):
         raise DataError(
             f"{path} carries no settings of limner, but repeating needs them. Give a PNG as limner wrote it."
         )
     try:
         values = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise DataError(f"{path} has settings that are no JSON: {problem}. Give a PNG as limner wrote it.") from problem
     if not isinstance(values, dict):
         raise DataError(f"{path} has settings that are no object. Give a PNG as limner wrote it.")

@@ -24,10 +24,7 @@ from limner.picture.config import (
     VariancePreserving,
 )
 
-BETA_FIRST, BETA_LAST = (
-    0.1,
-    20.0,
-)  # of the linear schedule, an hour of it: Song et al. 2021, arXiv:2011.13456, appendix C
+BETA_FIRST, BETA_LAST = 0.1, 20.0  # of the linear schedule: Song et al. 2021, arXiv:2011.13456, appendix C
 
 
 def levels(process: Process, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,7 +137,8 @@ def loss(
     if config.min_snr is None:
         return each
     snr = (alpha / sigma.clamp(min=1e-4)) ** 2
-    unit = _scale(config.loss, alpha, sigma, 1e-4) ** 2
+    # What each error holds per error of x must be what it was scaled by above, or near the picture it would count too little.
+    unit = _scale(config.loss, alpha, sigma, 1e-4 if config.predict == config.loss else config.nearest) ** 2
     return each * snr.clamp(max=config.min_snr) / unit.clamp(min=1e-8)
 
 

@@ -1,7 +1,11 @@
 """From noise to picture, step by step: each sampler a few lines over ``look(x, t) -> (picture, noise)``.
 
 ``look`` says what the (guided) model sees at time t in x_t. All samplers work for flow and for variance-preserving
-models alike, since they know of the process only α(t) and σ(t).
+models alike, since they know of the process only α(t) and σ(t). All of them take
+
+    x      what is refined, at the first of the times, shape (1, channels, height, width)
+    times  from noise to picture, falling to 0, shape (steps + 1,)
+    fresh  gives new noise; only ``ancestral`` asks for it
 """
 
 from __future__ import annotations
@@ -32,23 +36,29 @@ def make_times(process: Process, steps: int, first: float = 1.0) -> Tensor:
 
 
 def euler(look: Look, x: Tensor, times: Tensor, process: Process, fresh: Fresh) -> Tensor:
-    """Follow the slope dx/dt = α'·picture + σ'·noise in straight steps (Song et al. 2021, arXiv:2011.13456)."""
+    """Follow the slope dx/dt = α'·picture + σ'·noise in straight steps (Song et al. 2021, arXiv:2011.13456).
+
+    The last step ends at the picture that is seen. For a flow that is the same; with other processes σ is no straight
+    line, and a straight step to its end would leave some noise.
+    """
     for now, after in itertools.pairwise(times):
         picture, noise = look(x, now)
-        alpha_slope, sigma_slope = slopes(process, now)
-        x = x + (after - now) * (alpha_slope * picture + sigma_slope * noise)
+        x = picture if after == 0 else x + (after - now) * _slope(process, now, picture, noise)
     return x
 
 
 def heun(look: Look, x: Tensor, times: Tensor, process: Process, fresh: Fresh) -> Tensor:
     """Euler's step, then again with the mean of the slopes at both its ends (Karras et al. 2022, algorithm 1).
 
-    Two looks a step, but for the last, which ends where the slope is not known.
+    Two looks a step, but for the last, which ends at the picture that is seen: there is no slope at its end.
     """
     for now, after in itertools.pairwise(times):
-        slope = _slope(look, x, now, process)
-        there = x + (after - now) * slope
-        x = there if after == 0 else x + (after - now) * (slope + _slope(look, there, after, process)) / 2
+        picture, noise = look(x, now)
+        if after == 0:
+            return picture
+        slope = _slope(process, now, picture, noise)
+        there = _slope(process, after, *look(x + (after - now) * slope, after))
+        x = x + (after - now) * (slope + there) / 2
     return x
 
 
@@ -103,7 +113,7 @@ SAMPLERS: dict[str, Sampler] = {
 }
 
 
-def _slope(look: Look, x: Tensor, time: Tensor, process: Process) -> Tensor:
-    picture, noise = look(x, time)
+def _slope(process: Process, time: Tensor, picture: Tensor, noise: Tensor) -> Tensor:
+    """dx/dt, if these are what is in x."""
     alpha_slope, sigma_slope = slopes(process, time)
     return alpha_slope * picture + sigma_slope * noise

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from limner.models import bfloat16_helps as bfloat16_helps
 from limner.models import read_device
 
 if TYPE_CHECKING:
@@ -46,16 +47,6 @@ def _cgroup_cores() -> int | None:
     except (OSError, ValueError):
         return None
     return None if quota == "max" else -(-int(quota) // int(period))
-
-
-def bfloat16_helps(device: torch.device) -> bool:
-    """Whether products of bfloat16 matrices are faster than float32 here, by what the processor says it has."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu":
-        return False
-    probes = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(bool(probe()) for probe in probes if probe is not None)
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, size: int = 1024, seconds: float = 0.15) -> float:
