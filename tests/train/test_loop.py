@@ -167,7 +167,7 @@ def test_names_of_the_transformer_are_told_apart() -> None:
     assert not is_layer_matrix("head.linear.weight", two)
     assert not is_layer_matrix("decoder.layers.0.attention.query.bias", torch.zeros(2))
     assert not is_layer_matrix("denoiser.stack.layers.0.condition", two)
-    assert not is_layer_matrix("denoiser.output.weight", two)
+    assert is_layer_matrix("denoiser.output.weight", two)
 
 
 # ── going on exactly ────────────────────────────────────────────────────────────────────────────────────

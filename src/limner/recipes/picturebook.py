@@ -53,8 +53,8 @@ def picturebook_mini() -> PicturePlan:
     """32 × 32 pixels, one animal a picture: from nothing to a model that listens within ten minutes on two cores."""
     return PicturePlan(
         drawn=DrawnPlan(count=20_000, size=32, captions=4, two=0.0),
-        picture=PictureSettings(pixels=32, patch=4, dim=192, num_layers=6, num_heads=3, time_mean=0.0),
-        train={"minutes": 9.0, "batch_size": 64, "ema": 0.998, "evaluations": 6, "checkpoints": 2},
+        picture=PictureSettings(pixels=32, patch=4, dim=192, num_layers=6, num_heads=3),
+        train={"minutes": 9.0, "batch_size": 48, "ema": 0.998, "evaluations": 6, "checkpoints": 2},
         prompts=PROMPTS[:4],
         card={"title": "Small animals in hats", "recipe": "picturebook-mini", **CARD},
     )

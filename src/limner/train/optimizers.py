@@ -1,7 +1,7 @@
 """AdamW and Muon, and which parameter goes to which.
 
-Muon takes the matrices of the layers; AdamW takes the embeddings, the head, what leads into and out of a denoiser,
-norms and biases. Weight decay acts on matrices of the layers (and an untied head) alone.
+Muon takes the matrices of the layers and those that lead into and out of a denoiser; AdamW takes embeddings, heads,
+tables, norms and biases. Weight decay acts on Muon's matrices (and an untied head) alone.
 
 Source: Jordan et al. 2024 (kellerjordan.github.io/posts/muon); the scale of its updates so that both optimizers
 share their rates, Liu et al. 2025, arXiv:2502.16982.
@@ -30,11 +30,9 @@ STATE: dict[type[torch.optim.Optimizer], set[str]] = {
 
 
 def is_layer_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether a parameter is a matrix inside a layer, rather than an embedding, a head, a norm, a table or a bias."""
+    """Whether a parameter multiplies vectors, rather than being an embedding, a head, a norm, a table or a bias."""
     parts = name.split(".")
-    if parameter.ndim != 2 or parts[-1] != "weight" or {"embedding", "head"} & set(parts):
-        return False
-    return "layers" in parts or "denoiser" not in parts  # what leads into and out of a denoiser is no layer
+    return parameter.ndim == 2 and parts[-1] == "weight" and not {"embedding", "head"} & set(parts)
 
 
 class Optimizers:
