@@ -36,32 +36,29 @@ def models(
     if not entries:
         Console(stderr=True).print(f"No models here. Give a folder, or set {VARIABLE} to a directory of models.")
         return
+    console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("name", "kind", "parameters", "on disk", "context", "licence", "trained on", "path"):
+    for heading in ("name", "kind", "parameters", "on disk", "context"):
         right = heading in ("parameters", "on disk", "context")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=right, overflow="fold")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=heading != "name", overflow="fold")
+    table.add_column("trained on · licence · path", overflow="fold")
     for entry in entries:
+        path = Text(entry.path, "dim")
         if entry.problem is not None:
-            table.add_row(
-                Text(entry.name, "bold"),
-                Text("cannot be loaded", "red"),
-                *[""] * 4,
-                Text(entry.problem),
-                Text(entry.path),
-            )
+            told = Text.assemble((entry.problem, "red"), "\n", path)
+            table.add_row(Text(entry.name, "bold"), Text("unusable", "red"), "", "", "", told)
             continue
-        size = "" if entry.pixels is None else f", {entry.pixels[0]} × {entry.pixels[1]}"
+        size = "" if entry.pixels is None else f" {entry.pixels[0]} × {entry.pixels[1]}"
+        said = "\n".join(part for part in (entry.trained_on, entry.licence) if part)
         table.add_row(
             Text(entry.name, "bold cyan"),
-            entry.kind + size,
+            entry.kind.removesuffix(" generator") + size,
             shortened(entry.parameters),
             f"{entry.bytes / 1e6:.1f} MB",
             f"{entry.context:,}",
-            Text(entry.licence),
-            Text(entry.trained_on),
-            Text(entry.path, "dim"),
+            Text.assemble(said, "\n" if said else "", path),
         )
-    Console().print(table)
+    console.print(table, soft_wrap=not console.is_terminal)
 
 
 def shortened(number: int) -> str:

@@ -191,6 +191,9 @@ def _check(given: dict[str, Any], filmstrip: Path | None) -> None:
         raise ConfigError(f"--filmstrip is given beside --{blends[0]}, but it shows one prompt. Drop one of them.")
 
 
+BLANK = 'but a picture is painted from words. Say what to paint: limner paint "a fox".'
+
+
 def _prompt(given: str | None, variations: Path | None) -> str:
     """What to paint, from the command line, from a pipe, or of the picture that is varied."""
     text = given
@@ -202,13 +205,7 @@ def _prompt(given: str | None, variations: Path | None) -> str:
         except DataError:
             if not variations.is_file():
                 raise
-    if text is None:
-        text = read_prompt(None)
-    if not text.strip():
-        raise ConfigError(
-            'the prompt is empty, but a picture is painted from words. Say what to paint: limner paint "a fox".'
-        )
-    return text
+    return read_prompt(text, blank=BLANK) or read_prompt("", blank=BLANK)  # left out at a terminal, it is empty as well
 
 
 def read_size(text: str) -> tuple[int, int]:

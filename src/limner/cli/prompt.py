@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "story"
 DEFAULT_PAINTER = "picturebook"
+BLANK = 'but there must be something to go on from. Give a text, such as "The cat".'
 
 
-def read_prompt(given: str | None) -> str:
+def read_prompt(given: str | None, *, blank: str = BLANK) -> str:
     """The argument, or what is piped in, without the last newline, which is the shell's and not the text's.
 
     Left out at a terminal, it is empty: a text then begins from its beginning.
 
+    Args:
+        blank: what to say where there is nothing to read, after what the prompt is.
     Raises:
         DataError: it is given but empty or nothing but white space, or what is piped in is not UTF-8.
     """
@@ -29,10 +32,7 @@ def read_prompt(given: str | None) -> str:
             return ""
         given = _piped()
     if not given.strip():
-        raise DataError(
-            f"the prompt is {'empty' if not given else 'nothing but white space'}, but there must be something to go on "
-            'from. Give a text, such as "The cat".'
-        )
+        raise DataError(f"the prompt is {'empty' if not given else 'nothing but white space'}, {blank}")
     return given
 
 
