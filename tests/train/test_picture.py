@@ -10,7 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from limner.core.errors import ConfigError, TrainingError
+from limner.core.errors import ConfigError, TrainingError, WeightsError
+from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
 from limner.recipes import any_recipe, picture_recipe
@@ -188,3 +189,34 @@ def test_plans_survive_json(squares: Path) -> None:
     assert plan.drawn is not None
     assert plan.drawn.size == 64
     assert PicturePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+
+def test_it_trains_on_latents(squares: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    coder = Autoencoder(AutoencoderConfig(latent_channels=4, factor=4, width=8, multipliers=(1,)))
+    coder.fit_scale([torch.randn(8, 3, 16, 16)])
+    save_autoencoder(tmp_path / "coder", coder)
+    given = (f"autoencoder={tmp_path / 'coder'}", "patch=1", "steps=6", "checkpoints=6", "dtype=bfloat16")
+    run = begin(squares, tmp_path / "run", *given)
+    assert run.choice.config.denoiser.channels == 4
+    assert run.choice.config.multiple == 4
+    (tmp_path / "coder" / "config.json").unlink()  # the run has its own
+    run.train()
+    loaded = load_picture_model(tmp_path / "run" / "model")
+    kept = loaded.model.autoencoder
+    assert kept is not None
+    assert torch.equal(kept.deviation, coder.deviation), "the scale stays as exact as it was"
+    assert torch.equal(kept.decoder.output.weight, coder.decoder.output.weight.bfloat16()), "it is not trained on"
+    painter = PictureGenerator(loaded.model.float(), Tokenizer.load(tmp_path / "run" / "model"), card=loaded.card)
+    (painted,) = painter.generate("a red square on the left", seed=1, steps=2)
+    assert painted.image.size == (16, 16)
+    (again,) = painter.generate("a red square on the left", seed=1, steps=2, start=painted.image, strength=0.5)
+    assert again.image.size == (16, 16)
+
+
+def test_an_autoencoder_that_does_not_fit_is_refused(squares: Path, tmp_path: Path) -> None:
+    save_autoencoder(tmp_path / "coder", Autoencoder(AutoencoderConfig(width=8)))
+    with pytest.raises(ConfigError, match=r"pixels is 20, but this autoencoder takes multiples of 8"):
+        begin(squares, tmp_path / "run", f"autoencoder={tmp_path / 'coder'}", "pixels=20")
+    with pytest.raises(WeightsError, match="is no folder"):
+        begin(squares, tmp_path / "run", f"autoencoder={tmp_path / 'nowhere'}")

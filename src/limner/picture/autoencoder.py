@@ -10,30 +10,25 @@ of convolutions alone:
 - Channels are last in memory, where bfloat16 convolutions are fastest on processors and GPUs alike: patches are cut so,
   and each weight is a matrix from patches to places, which is why Muon can train it.
 
-``PixelPatches`` stands in its place where pictures are small enough to be denoised as they are.
 docs/decisions/0011-autoencoder.md says what was measured.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.core.errors import ConfigError, ShapeError, WeightsError
+from limner.core.errors import ConfigError, ShapeError
 from limner.core.settings import read_settings, write_settings
 from limner.core.tap import NO_TAP, Tap
-from limner.weights.files import CONFIG, file_digest, previous, replaced_folder, write_json
-from limner.weights.folder import FORMAT, VERSION, read_config
-from limner.weights.header import WHOLE
-from limner.weights.keytable import expect_tensors
-from limner.weights.tensors import TensorFiles, empty, fill, write_tensors
+from limner.weights.folder import described, fill_from, read_config, write_folder
+from limner.weights.tensors import empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -112,43 +107,6 @@ class AutoencoderConfig:
         return read_settings(cls, values, "autoencoder")
 
 
-@dataclass(frozen=True)
-class PatchesConfig:
-    """Pictures as they are, in patches of ``factor`` × ``factor`` pixels.
-
-    Raises:
-        ConfigError: a value below 1.
-    """
-
-    channels: int = 3
-    factor: int = 2
-
-    def __post_init__(self) -> None:
-        for name in ("channels", "factor"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
-                )
-
-    @property
-    def latent_channels(self) -> int:
-        """Numbers for each patch."""
-        return self.channels * self.factor**2
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``from_dict`` reads them back to an equal config."""
-        return write_settings(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PatchesConfig:
-        """Read what ``to_dict`` wrote; strict.
-
-        Raises:
-            ConfigError: an unknown, missing or ill-typed entry, named with its path.
-        """
-        return read_settings(cls, values, "patches")
-
-
 # ── latents ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -175,84 +133,6 @@ class Gaussian:
         return 0.5 * (self.mean.square() + self.log_variance.exp() - 1.0 - self.log_variance).mean()
 
 
-class PictureCoder(nn.Module):
-    """What a denoiser needs to know of how pictures become latents, whether they are compressed or not.
-
-    Latents are as ``encode`` gives them, and ``normalise`` brings them to mean 0 and deviation 1 a channel, the scale
-    on which noise is added to them.
-    """
-
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, factor: int, latent_channels: int) -> None:
-        super().__init__()
-        self.factor, self.latent_channels = factor, latent_channels
-        self.register_buffer("mean", torch.zeros(latent_channels))
-        self.register_buffer("deviation", torch.ones(latent_channels))
-
-    def encode(self, pixels: Tensor, *, tap: Tap = NO_TAP) -> Gaussian:
-        """Pictures, shape (batch, channels, height, width), −1 to 1 → their latents.
-
-        Raises:
-            ShapeError: a side is no multiple of the factor.
-        """
-        raise NotImplementedError
-
-    def decode(self, latents: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
-        """Latents → pictures of about −1 to 1, shape (batch, channels, height, width), float32."""
-        raise NotImplementedError
-
-    def normalise(self, latents: Tensor) -> Tensor:
-        """Latents as ``encode`` gives them → mean 0 and deviation 1 in each channel, over the pictures fitted to."""
-        return (latents - self.mean[:, None, None]) / self.deviation[:, None, None]
-
-    def denormalise(self, latents: Tensor) -> Tensor:
-        """The way back, to latents as ``decode`` takes them."""
-        return latents * self.deviation[:, None, None] + self.mean[:, None, None]
-
-    @torch.no_grad()
-    def fit_scale(self, batches: Iterable[Tensor]) -> None:
-        """Set the scale to that of the latents of these pictures.
-
-        Args:
-            batches: pictures as ``encode`` takes them; a few hundred are enough.
-        """
-        count = 0
-        total, squares = (torch.zeros(self.latent_channels, dtype=torch.float64) for _ in range(2))
-        for pixels in batches:
-            latents = self.encode(pixels)
-            mean, variance = (x.double().cpu() for x in (latents.mean, latents.log_variance.exp()))
-            count += mean[:, 0].numel()
-            total += mean.sum((0, 2, 3))
-            squares += (mean.square() + variance).sum((0, 2, 3))  # of latents drawn, without drawing them
-        assert count, "no pictures"
-        self.mean.copy_(total / count)
-        self.deviation.copy_((squares / count - (total / count).square()).clamp_min(1e-12).sqrt())
-
-    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
-        """Shape of one picture's latents.
-
-        Raises:
-            ShapeError: a side is no multiple of the factor.
-        """
-        self.check_size(height, width)
-        return self.latent_channels, height // self.factor, width // self.factor
-
-    def check_size(self, height: int, width: int) -> None:
-        """Check that a picture can be cut into patches.
-
-        Raises:
-            ShapeError: a side is no multiple of the factor.
-        """
-        for name, side in (("height", height), ("width", width)):
-            if side < 1 or side % self.factor:
-                near = max(1, round(side / self.factor)) * self.factor
-                raise ShapeError(
-                    f"the {name} is {side} pixels, but it must be a multiple of {self.factor}. Cut or scale it to {near}."
-                )
-
-
 def merge(x: Tensor, side: int) -> Tensor:
     """Patches of ``side`` × ``side`` become one place with as many times the channels; ``split`` undoes it.
 
@@ -268,22 +148,6 @@ def split(x: Tensor, side: int) -> Tensor:
     batch, channels, height, width = x.shape
     x = x.permute(0, 2, 3, 1).reshape(batch, height, width, side, side, channels // side**2)
     return x.transpose(2, 3).reshape(batch, height * side, width * side, -1).permute(0, 3, 1, 2)
-
-
-class PixelPatches(PictureCoder):
-    """The pixels themselves in place of latents, for pictures so small that nothing need be compressed."""
-
-    def __init__(self, config: PatchesConfig) -> None:
-        super().__init__(config.factor, config.latent_channels)
-        self.config = config
-
-    def encode(self, pixels: Tensor, *, tap: Tap = NO_TAP) -> Gaussian:
-        self.check_size(*pixels.shape[2:])
-        mean = tap("mean", merge(pixels.float(), self.factor))
-        return Gaussian(mean, torch.full_like(mean, -math.inf))  # nothing is uncertain
-
-    def decode(self, latents: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
-        return tap("pixels", split(latents.float(), self.factor))
 
 
 # ── the network ────────────────────────────────────────────────────────────────────────────────────────────
@@ -367,22 +231,38 @@ class Decoder(nn.Module):
         return tap("output", split(self.output(F.silu(x)), self.patch))
 
 
-class Autoencoder(PictureCoder):
-    """Encoder and decoder."""
+class Autoencoder(nn.Module):
+    """Encoder and decoder.
+
+    Latents are as ``encode`` gives them, and ``normalise`` brings them to mean 0 and deviation 1 a channel, the scale
+    on which noise is added to them.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__(config.factor, config.latent_channels)
+        super().__init__()
         self.config = config
+        self.factor, self.latent_channels = config.factor, config.latent_channels
+        self.register_buffer("mean", torch.zeros(config.latent_channels))
+        self.register_buffer("deviation", torch.ones(config.latent_channels))
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
 
     def encode(self, pixels: Tensor, *, tap: Tap = NO_TAP) -> Gaussian:
+        """Pictures, shape (batch, channels, height, width), −1 to 1 → their latents.
+
+        Raises:
+            ShapeError: a side is no multiple of the factor.
+        """
         self.check_size(*pixels.shape[2:])
         moments = self.encoder(pixels.to(self.dtype), tap=tap.at("encoder")).float()
         mean, log_variance = moments.chunk(2, dim=1)
         return Gaussian(tap("mean", mean), tap("log_variance", log_variance.clamp(-30.0, 20.0)))
 
     def decode(self, latents: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
+        """Latents → pictures of about −1 to 1, shape (batch, channels, height, width), float32."""
         return tap("pixels", self.decoder(latents.to(self.dtype), tap=tap.at("decoder")).float())
 
     @property
@@ -390,16 +270,54 @@ class Autoencoder(PictureCoder):
         """Of the weights, and so of what is computed between pixels and latents."""
         return self.encoder.input.bias.dtype
 
+    def normalise(self, latents: Tensor) -> Tensor:
+        """Latents as ``encode`` gives them → mean 0 and deviation 1 in each channel, over the pictures fitted to."""
+        return (latents - self.mean[:, None, None]) / self.deviation[:, None, None]
 
-def make_coder(config: AutoencoderConfig | PatchesConfig) -> PictureCoder:
-    """The autoencoder or the patches that a description asks for, untrained."""
-    match config:
-        case AutoencoderConfig():
-            return Autoencoder(config)
-        case PatchesConfig():
-            return PixelPatches(config)
-        case _:
-            assert_never(config)
+    def denormalise(self, latents: Tensor) -> Tensor:
+        """The way back, to latents as ``decode`` takes them."""
+        return latents * self.deviation[:, None, None] + self.mean[:, None, None]
+
+    @torch.no_grad()
+    def fit_scale(self, batches: Iterable[Tensor]) -> None:
+        """Set the scale to that of the latents of these pictures.
+
+        Args:
+            batches: pictures as ``encode`` takes them; a few hundred are enough.
+        """
+        count = 0
+        total, squares = (torch.zeros(self.latent_channels, dtype=torch.float64) for _ in range(2))
+        for pixels in batches:
+            latents = self.encode(pixels)
+            mean, variance = (x.double().cpu() for x in (latents.mean, latents.log_variance.exp()))
+            count += mean[:, 0].numel()
+            total += mean.sum((0, 2, 3))
+            squares += (mean.square() + variance).sum((0, 2, 3))  # of latents drawn, without drawing them
+        assert count, "no pictures"
+        self.mean.copy_(total / count)
+        self.deviation.copy_((squares / count - (total / count).square()).clamp_min(1e-12).sqrt())
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Shape of one picture's latents.
+
+        Raises:
+            ShapeError: a side is no multiple of the factor.
+        """
+        self.check_size(height, width)
+        return self.latent_channels, height // self.factor, width // self.factor
+
+    def check_size(self, height: int, width: int) -> None:
+        """Check that a picture can be cut into patches.
+
+        Raises:
+            ShapeError: a side is no multiple of the factor.
+        """
+        for name, side in (("height", height), ("width", width)):
+            if side < 1 or side % self.factor:
+                near = max(1, round(side / self.factor)) * self.factor
+                raise ShapeError(
+                    f"the {name} is {side} pixels, but it must be a multiple of {self.factor}. Cut or scale it to {near}."
+                )
 
 
 # ── how wrong it is ────────────────────────────────────────────────────────────────────────────────────────
@@ -426,7 +344,7 @@ class LossWeights:
 
 
 def autoencoder_loss(
-    model: PictureCoder, pixels: Tensor, noise: Tensor, weights: LossWeights
+    model: Autoencoder, pixels: Tensor, noise: Tensor, weights: LossWeights
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """How far pictures are from themselves after the way there and back.
 
@@ -490,12 +408,10 @@ def sharpness(made: Tensor, pixels: Tensor) -> Tensor:
 
 # ── on disk ────────────────────────────────────────────────────────────────────────────────────────────────
 
-KINDS: dict[str, type[AutoencoderConfig | PatchesConfig]] = {"autoencoder": AutoencoderConfig, "patches": PatchesConfig}
-
 
 def save_autoencoder(
     folder: Path | str,
-    model: Autoencoder | PixelPatches,
+    model: Autoencoder,
     card: Mapping[str, Any] | None = None,
     *,
     dtype: torch.dtype | None = None,
@@ -513,25 +429,12 @@ def save_autoencoder(
         name: value.float() if name in scale else value.to(dtype or value.dtype)
         for name, value in model.state_dict().items()
     }
-    kind = next(kind for kind, config in KINDS.items() if isinstance(model.config, config))
-    with replaced_folder(Path(folder)) as fresh:
-        write_tensors(fresh, tensors)
-        write_json(
-            fresh / CONFIG,
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "kind": kind,
-                "model": model.config.to_dict(),
-                "card": dict(card or {}),
-                "sha256": file_digest(fresh / WHOLE),
-            },
-        )
+    write_folder(Path(folder), {"autoencoder": model.config.to_dict()}, tensors, None, card)
 
 
 def load_autoencoder(
     folder: Path | str, *, dtype: torch.dtype | None = None, verify: bool = True
-) -> tuple[PictureCoder, dict[str, Any]]:
+) -> tuple[Autoencoder, dict[str, Any]]:
     """Open what ``save_autoencoder`` wrote.
 
     Args:
@@ -545,27 +448,9 @@ def load_autoencoder(
     """
     folder = Path(folder)
     values = read_config(folder)
-    folder = folder if folder.is_dir() else previous(folder)
-    if values.get("format") != FORMAT or values.get("version") != VERSION or values.get("kind") not in KINDS:
-        raise WeightsError(
-            f"{folder / CONFIG} has format {values.get('format')!r}, version {values.get('version')!r} and kind "
-            f"{values.get('kind')!r}, but an autoencoder has {FORMAT!r}, {VERSION} and one of {', '.join(KINDS)}. "
-            "Give a folder that limner wrote for one."
-        )
-    config = KINDS[values["kind"]].from_dict(values.get("model") or {})
-    files = TensorFiles(folder)
-    if verify and (found := file_digest(folder / WHOLE)) != values.get("sha256"):
-        raise WeightsError(
-            f"{folder / WHOLE} has checksum {found[:12]}…, but {CONFIG} says {str(values.get('sha256'))[:12]}…: it was "
-            "damaged or changed. Copy the folder again."
-        )
-    model = empty(lambda: make_coder(config))
-    expect_tensors(
-        {name: tuple(value.shape) for name, value in model.state_dict().items()},
-        {name: files.shape(name) for name in files.names},
-        folder,
-    )
-    fill(model, {name: files[name] for name in files.names}, None)
+    config = AutoencoderConfig.from_dict(described(folder, values, "autoencoder"))
+    model = empty(lambda: Autoencoder(config))
+    fill_from(folder, model, values, verify=verify)
     if dtype is not None:
         for parameter in model.parameters():
             parameter.data = parameter.data.to(dtype)

@@ -15,6 +15,7 @@ from limner.core.errors import ShapeError
 from limner.core.positions import sinusoidal
 from limner.core.tap import NO_TAP, Tap
 from limner.core.transformer import Stack, Transformer
+from limner.picture.autoencoder import Autoencoder
 from limner.picture.config import DenoiserConfig, PictureConfig
 
 FREQUENCIES = 128  # of the time's sines and cosines
@@ -107,7 +108,7 @@ def _time_waves(time: Tensor) -> Tensor:
 
 
 class PictureModel(nn.Module):
-    """What is trained together: the prompt's encoder and the denoiser."""
+    """What is trained together, the prompt's encoder and the denoiser; and the autoencoder, which stays as it is."""
 
     def __init__(self, config: PictureConfig) -> None:
         super().__init__()
@@ -115,6 +116,21 @@ class PictureModel(nn.Module):
         self.prompt_encoder = Transformer(config.prompt)
         self.denoiser = Denoiser(config.denoiser, config.prompt.dim)
         initialize_denoiser(self.denoiser)
+        self.autoencoder = None if config.autoencoder is None else Autoencoder(config.autoencoder).requires_grad_(False)
+
+    @torch.no_grad()
+    def to_latent(self, pixels: Tensor) -> Tensor:
+        """What is refined, for pixels of shape (batch, 3, height, width) from −1 to 1: latents on the scale of noise."""
+        if self.autoencoder is None:
+            return pixels
+        return self.autoencoder.normalise(self.autoencoder.encode(pixels).mean)
+
+    @torch.no_grad()
+    def to_pixels(self, latent: Tensor) -> Tensor:
+        """The other way."""
+        if self.autoencoder is None:
+            return latent
+        return self.autoencoder.decode(self.autoencoder.denormalise(latent))
 
     def read_prompt(self, ids: Tensor, mask: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
         """The prompt's vectors: shape (batch, words) to (batch, words, prompt dim)."""

@@ -53,7 +53,11 @@ def save_picture_model(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the prompt's vocab_size is "
             f"{model.config.prompt.vocab_size}. Use the tokenizer that the model was trained with."
         )
-    write_folder(Path(folder), {"picture": model.config.to_dict()}, model.state_dict(), tokenizer, card, dtype=dtype)
+    scale = {name for name, _ in model.named_buffers()}  # of the latents; it stays float32
+    tensors = {
+        name: value if dtype is None or name in scale else value.to(dtype) for name, value in model.state_dict().items()
+    }
+    write_folder(Path(folder), {"picture": model.config.to_dict()}, tensors, tokenizer, card)
 
 
 def load_picture_model(

@@ -297,7 +297,7 @@ class PictureGenerator:
     def show(self, refined: Tensor) -> Image.Image:
         """What a look holds, its ``noisy`` or its ``seen``, as a picture."""
         with torch.inference_mode():
-            return to_image(self._to_pixels(refined[None].float().to(self.device))[0])
+            return to_image(self.model.to_pixels(refined[None].float().to(self.device))[0])
 
     # ── one picture ─────────────────────────────────────────────────────────────────────────────────
 
@@ -375,7 +375,7 @@ class PictureGenerator:
                 "painted. Resize it."
             )
         pixels = to_tensor(start).to(self.device)
-        latent = self._to_latent(pixels)
+        latent = self.model.to_latent(pixels)
         if mask is None:
             return _Start(pixels, latent)
         if mask.size != start.size:
@@ -389,14 +389,6 @@ class PictureGenerator:
         factor = self.config.factor
         places = wanted if factor == 1 else torch.nn.functional.max_pool2d(wanted.float(), factor) > 0
         return _Start(pixels, latent, wanted, places)
-
-    def _to_latent(self, pixels: Tensor) -> Tensor:
-        """What is refined, for pixels of shape (batch, 3, height, width) from −1 to 1."""
-        return pixels
-
-    def _to_pixels(self, latent: Tensor) -> Tensor:
-        """The other way."""
-        return latent
 
     @torch.inference_mode()
     def _paint(
@@ -441,7 +433,7 @@ class PictureGenerator:
                 keep = partial(_kept, start.latent, start.open_latent)
         limit = 1.0 if self.config.autoencoder is None else None
         look = Guide(self.model, job.prompts, limit=limit, keep=keep, on_look=seen, tap=tap)
-        pixels = self._to_pixels(SAMPLERS[settings.sampler](look, x, times, process, fresh))
+        pixels = self.model.to_pixels(SAMPLERS[settings.sampler](look, x, times, process, fresh))
         assert count == total
         described = dict(job.described)
         if start is not None:

@@ -23,6 +23,7 @@ from limner.data.picture_batches import PictureBatches
 from limner.data.picture_shards import PictureSet, prepare_pictures
 from limner.data.report import PictureReport
 from limner.picture import process
+from limner.picture.autoencoder import Autoencoder, load_autoencoder, save_autoencoder
 from limner.picture.config import (
     DiffusionConfig,
     Flow,
@@ -47,6 +48,7 @@ from limner.train.settings import TrainSettings, changed, split_assignment
 from limner.train.text import cache_folder
 
 DEFAULT_MINUTES = 10.0
+CODER = "autoencoder"  # in a run folder
 EFFICIENCY = 0.3  # share of a large product's speed that a training step reaches
 PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time for
 CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer and count words
@@ -69,6 +71,8 @@ class PictureSettings:
         buckets: shapes; 1: squares alone.
         patch: side of the square of pixels that is one vector for the denoiser.
         size: parameters of the denoiser and the prompt's encoder together, such as 5M.
+        autoencoder: the folder of one that limner trained; the model then works on its latents, and ``patch`` counts in
+            them. None: on pixels.
         caption_drop: share of the batches' captions that are replaced by the empty prompt, for guidance.
         process, predict, loss, min_snr, time_mean, time_deviation: see ``DiffusionConfig``; time ``uniform`` ignores
             the last two.
@@ -91,6 +95,7 @@ class PictureSettings:
     validation: float = 0.05
     column: str | None = None
     captions: Literal["auto", "folder"] = "auto"
+    autoencoder: str | None = None
     process: Literal["flow", "cosine", "linear"] = "flow"
     predict: Literal["x", "noise", "v", "flow"] = "x"
     loss: Literal["x", "noise", "v", "flow"] = "flow"
@@ -198,9 +203,9 @@ class PictureCorpus:
 
 
 def open_pictures(
-    plan: PicturePlan, cache: Path, progress: Callable[[str, int, int], None] | None = None
+    plan: PicturePlan, cache: Path, progress: Callable[[str, int, int], None] | None = None, factor: int = 1
 ) -> PictureCorpus:
-    """Read the plan's pictures, or draw them, or open what was made of them before."""
+    """Read the plan's pictures, or draw them, or open what was made of them before; ``factor`` is the autoencoder's."""
     picture = plan.picture
     if plan.drawn is not None:
         drawn = prepare_drawn(plan.drawn, cache, progress=progress)
@@ -211,7 +216,7 @@ def open_pictures(
         cache=cache,
         validation=picture.validation,
         buckets=picture.buckets,
-        multiple=picture.patch or choose_patch(picture.pixels),
+        multiple=factor * (picture.patch or choose_patch(picture.pixels, factor)),
         column=picture.column,
         captions=picture.captions,
         progress=progress,
@@ -219,9 +224,28 @@ def open_pictures(
     return PictureCorpus(read.train, read.validation, read.report, read.reused)
 
 
-def choose_patch(pixels: int) -> int:
-    """64 vectors for small pictures, 256 for larger ones."""
-    return max(1, pixels // (8 if pixels <= 64 else 16))
+def choose_patch(pixels: int, factor: int = 1) -> int:
+    """64 vectors for small pictures, 256 for larger ones; of latents, sides are divided by ``factor`` already."""
+    return max(1, pixels // factor // (8 if pixels <= 64 else 16))
+
+
+def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
+    """The autoencoder that the settings name.
+
+    Raises:
+        WeightsError: it is missing, damaged, or of another kind.
+        ConfigError: the pictures' side is no multiple of its factor.
+    """
+    if picture.autoencoder is None:
+        return None
+    path = Path(picture.autoencoder)
+    coder, _ = load_autoencoder(path / "model" if (path / "run.json").is_file() else path, dtype=torch.float32)
+    if picture.pixels % coder.factor:
+        raise ConfigError(
+            f"pixels is {picture.pixels}, but this autoencoder takes multiples of {coder.factor}. "
+            f"Choose {max(1, round(picture.pixels / coder.factor)) * coder.factor}."
+        )
+    return coder
 
 
 def read_captions(pictures: PictureSet, lower_case: bool = True) -> list[str]:
@@ -247,11 +271,14 @@ class PictureChoice:
     flops_per_picture: float
 
 
-def choose(plan: PicturePlan, corpus: PictureCorpus, tokenizer: Tokenizer, longest: int) -> PictureChoice:
+def choose(
+    plan: PicturePlan, corpus: PictureCorpus, tokenizer: Tokenizer, longest: int, coder: Autoencoder | None = None
+) -> PictureChoice:
     """Derive width, depth, batch and rates; what is given stays.
 
     Args:
         longest: tokens of the longest caption.
+        coder: the autoencoder, where there is one.
     Raises:
         ConfigError: a given value that cannot be used.
     """
@@ -264,9 +291,10 @@ def choose(plan: PicturePlan, corpus: PictureCorpus, tokenizer: Tokenizer, longe
     machine.prepare(replace(asked, threads=asked.threads or machine.physical_cores()))
     device = machine.resolve_device(asked.device)
     dtype = torch.bfloat16 if machine.bfloat16_helps(device) and asked.precision != "float32" else torch.float32
-    patch = picture.patch or choose_patch(picture.pixels)
+    factor, channels = (1, 3) if coder is None else (coder.factor, coder.latent_channels)
+    patch = picture.patch or choose_patch(picture.pixels, factor)
     height, width = max(zip(*_counts(corpus.train), strict=True))[1]
-    vectors = (height // patch) * (width // patch)
+    vectors = (height // factor // patch) * (width // factor // patch)
     context = picture.context_length or min(128, -(-(longest + 1) // 8) * 8)
     if picture.dim:
         dims = [picture.dim]
@@ -296,8 +324,9 @@ def choose(plan: PicturePlan, corpus: PictureCorpus, tokenizer: Tokenizer, longe
             vocab_size=tokenizer.vocab_size,
             context_length=context,
             prompt_layers=picture.prompt_layers,
-            bottleneck=picture.bottleneck if picture.bottleneck >= 0 else (128 if 3 * patch**2 > 256 else 0),
+            bottleneck=picture.bottleneck if picture.bottleneck >= 0 else (128 if channels * patch**2 > 256 else 0),
             diffusion=picture.diffusion(),
+            autoencoder=None if coder is None else coder.config,
         )
         if best is not None and count_parameters(config) > wanted:
             break
@@ -319,7 +348,7 @@ def _counts(pictures: PictureSet) -> tuple[list[int], list[tuple[int, int]]]:
 def count_parameters(config: PictureConfig) -> int:
     """How many numbers a model's weights are."""
     with torch.device("meta"):
-        return sum(p.numel() for p in PictureModel(config).parameters())
+        return sum(p.numel() for p in PictureModel(config).parameters() if p.requires_grad)
 
 
 # ── the run ────────────────────────────────────────────────────────────────────────────────────────────
@@ -336,6 +365,7 @@ class PictureRun:
     choice: PictureChoice
     folder: RunFolder
     resumed: bool = False
+    scale: dict[str, Tensor] = field(default_factory=dict)  # of the latents
 
     def summary(self) -> str:
         """What will be done, in a few lines."""
@@ -380,15 +410,19 @@ class PictureRun:
         device = torch.device(settings.device)
         model = PictureModel(config).to(device)
         model.denoiser.stack.recompute = settings.checkpoint_activations
+        if model.autoencoder is not None:
+            coder, _ = load_autoencoder(self.folder.path / CODER, dtype=torch.float32)
+            model.autoencoder.load_state_dict(coder.state_dict())
+        self.scale = {name: value.cpu() for name, value in model.named_buffers()}
         batches = PictureBatches(self.corpus.train, settings.batch_size, settings.seed, flip=picture.flip)
 
         def batch(index: int) -> PictureStep:
             drawn = batches(index)
             captions = ["" if torch.rand(()) < picture.caption_drop else text for text in drawn.captions]
             ids, mask = self.read(captions)
-            pixels = from_bytes(drawn.images)
-            noise, times = torch.randn_like(pixels), process.draw_times(config.diffusion, len(pixels))
-            return tuple(part.to(device) for part in (pixels, noise, times, ids, mask))  # type: ignore[return-value]
+            clean = model.to_latent(from_bytes(drawn.images).to(device))
+            noise, times = torch.randn(clean.shape), process.draw_times(config.diffusion, len(clean))
+            return clean, noise.to(device), times.to(device), ids.to(device), mask.to(device)
 
         def step(batch: PictureStep) -> Tensor:
             return diffusion_loss(model, *batch).mean()
@@ -438,7 +472,7 @@ class PictureRun:
 
     def _export(self, weights: dict[str, Tensor], step: int, metrics: dict[str, float]) -> None:
         model = PictureModel(self.choice.config)
-        model.load_state_dict({name: value.cpu() for name, value in weights.items()})
+        model.load_state_dict(self.scale | {name: value.cpu() for name, value in weights.items()})
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.picture.dtype]
         save_picture_model(self.folder.model, model, self.tokenizer, self._card(step, metrics), dtype=dtype)
 
@@ -504,13 +538,13 @@ def listening(
     for index in range(max(1, min(count, len(pictures)) // batches.batch_size)):
         batch = batches(index)
         generator = torch.Generator().manual_seed(index)
-        pixels = from_bytes(batch.images)
-        noise = torch.randn(pixels.shape, generator=generator)
-        times = process.draw_times(model.config.diffusion, len(pixels), generator)
+        picture = model.to_latent(from_bytes(batch.images).to(device))
+        noise = torch.randn(picture.shape, generator=generator)
+        times = process.draw_times(model.config.diffusion, len(picture), generator)
         for which, captions in enumerate((batch.captions, batch.captions[1:] + batch.captions[:1])):
-            parts = [part.to(device) for part in (pixels, noise, times, *read(captions))]
+            parts = [part.to(device) for part in (picture, noise, times, *read(captions))]
             totals[which] += float(diffusion_loss(model, *parts).sum())
-        seen += len(pixels)
+        seen += len(picture)
     return totals[0] / seen, totals[1] / seen
 
 
@@ -571,7 +605,8 @@ def start(
     cache = (cache or cache_folder().with_name("pictures")).absolute()
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
-    corpus = open_pictures(plan, cache, progress)
+    coder = open_autoencoder(plan.picture)
+    corpus = open_pictures(plan, cache, progress, 1 if coder is None else coder.factor)
     if not plan.prompts:
         several = range(min(SHOWN, len(corpus.validation)))
         plan = replace(plan, prompts=tuple(corpus.validation.captions(number)[0] for number in several))
@@ -580,7 +615,7 @@ def start(
     size = plan.picture.vocab_size or min(8192, max(512, 2 * len(words)))
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size)
     longest = max(len(ids) for ids in tokenizer.encode_batch(captions)) + 1
-    choice = choose(plan, corpus, tokenizer, longest)
+    choice = choose(plan, corpus, tokenizer, longest, coder)
     common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
     folder = RunFolder.create(
         out,
@@ -597,6 +632,8 @@ def start(
         choice.settings.keep,
     )
     tokenizer.save(folder.path / "tokenizer")
+    if coder is not None:
+        save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
     return PictureRun(plan, corpus, tokenizer, sorted(common), choice, folder)
 
 
@@ -622,7 +659,8 @@ def go_on(
     plan = PicturePlan.from_dict(stored["plan"])
     values = dict(split_assignment(assignment) for assignment in assignments)
     settings = changed_on_the_way(TrainSettings.from_dict(stored["train"]), values, folder, partial(_same, plan))
-    corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress)
+    factor = PictureConfig.from_dict(stored["picture"]).factor
+    corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress, factor)
     expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
     for key, value in _identity(corpus).items():
         if value != expected[key]:
