@@ -137,6 +137,22 @@ def test_the_average_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     assert torch.equal(run.model.get_parameter("layers.0.weight"), run.masters.parameters["layers.0.weight"])
 
 
+def test_a_compiler_that_fails_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.compile
+
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("conflicting declaration")
+
+    monkeypatch.setattr(torch, "compile", lambda step, **_: real(step, backend=broken))
+    _, outcome = toy.run(tmp_path / "compiled", steps=3, compile="on")
+    toy.run(tmp_path / "plain", steps=3)
+    assert outcome.reason == "finished"
+    notes = [event["text"] for event in read_events(tmp_path / "compiled") if event["event"] == "note"]
+    assert any("cannot be compiled here" in note and "conflicting declaration" in note for note in notes)
+    one, other = toy.weights(tmp_path / "compiled"), toy.weights(tmp_path / "plain")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 # ── which parameter goes where ──────────────────────────────────────────────────────────────────────────
 
 

@@ -213,6 +213,7 @@ class Training(Generic[Batch]):
         machine.prepare(settings)
         self.model, self.batches, self.settings, self.folder = model, batches, settings, folder
         self.evaluate, self.export, self.watchers = evaluate, export, list(watchers)
+        self.plain_step = step
         self.step: Callable[[Batch], Tensor] = torch.compile(step, dynamic=False) if settings.compile == "on" else step
         self.device = torch.device(settings.device)
         self.masters = Masters(model, copy=settings.precision == "bfloat16")
@@ -342,12 +343,24 @@ class Training(Generic[Batch]):
         return StepReport(number + 1, total, factor, norm, 0.0, 0.0, seconds, None)
 
     def warm_up(self) -> None:
-        """Compile, before the clock starts: gradients of one batch, thrown away."""
+        """Compile, before the clock starts: gradients of one batch, thrown away.
+
+        Where the compiler fails, which for some shapes it does, the run goes on without it.
+        """
+        from torch._dynamo.exc import TorchDynamoException  # loads the compiler
+
         self.say("Compiling the step; this takes up to a minute or two.")
         seed_everything(self.settings.seed, self.clock.step)
-        with self.autocast():
-            loss = self.step(self.batches(self.clock.step * self.settings.accumulate))
-        loss.backward()  # type: ignore[no-untyped-call]
+        try:
+            with self.autocast():
+                loss = self.step(self.batches(self.clock.step * self.settings.accumulate))
+            loss.backward()  # type: ignore[no-untyped-call]
+        except TorchDynamoException as problem:
+            first = str(getattr(problem, "inner_exception", problem)).strip().splitlines()[0]
+            self.say(
+                f"The step cannot be compiled here ({first}). Going on without; --set compile=off spares the attempt."
+            )
+            self.step = self.plain_step
         for parameter in self.masters.living.values():
             parameter.grad = None
 
