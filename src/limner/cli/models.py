@@ -45,8 +45,8 @@ def models(
     for entry in entries:
         path = Text(entry.path, "dim")
         if entry.problem is not None:
-            told = Text.assemble((entry.problem, "red"), "\n", path)
-            table.add_row(Text(entry.name, "bold"), Text("unusable", "red"), "", "", "", told)
+            told = Text.assemble(("cannot be loaded: ", "bold red"), (entry.problem, "red"), "\n", path)
+            table.add_row(Text(entry.name, "bold"), "", "", "", "", told)
             continue
         size = "" if entry.pixels is None else f" {entry.pixels[0]} × {entry.pixels[1]}"
         said = "\n".join(part for part in (entry.trained_on, entry.licence) if part)
