@@ -51,6 +51,7 @@ class Verb:
 
 VERBS = {
     "train": Verb("Learn", "Train a model of your own on a folder of texts."),
+    "data": Verb("Learn", "Make training data: captioned pictures of animals in hats."),
     "write": Verb("Generate", "Continue a text with a model."),
     "tokens": Verb("Explain", "Show how a text becomes tokens."),
     "explain": Verb("Explain", "Look inside a model while it reads a text."),

@@ -132,7 +132,7 @@ class Animal:
     curls: bool = False
     cheeks: Colour | None = None
     brows: Colour | None = None
-    hat: tuple[float, float] = (-0.6, 0.72)
+    hat: tuple[float, float] = (-0.64, 0.72)
 
 
 # ── outlines that several share ──────────────────────────────────────────────────────────────────────────
@@ -154,7 +154,17 @@ TUFTED = ((-0.24, 0.16), (-0.26, -0.3), (0.06, -0.96), (0.14, -0.6), (0.28, -0.2
 
 BRUSH = ((-0.1, 0.1), (0.3, 0.2), (0.78, -0.1), (1.02, -0.66), (0.86, -1.22), (0.5, -0.92), (0.3, -0.5), (0, -0.2))
 CURLED = ((0, 0.1), (0.4, 0.06), (0.72, -0.36), (0.6, -0.9), (0.1, -1.06), (-0.22, -0.7), (-0.02, -0.44), (0.1, -0.3))
-WHIP = ((-0.05, -0.08), (0.34, -0.1), (0.52, -0.5), (0.5, -0.96), (0.66, -1.26), (0.78, -1.0), (0.72, -0.4), (0.4, 0.14), (0, 0.14))
+WHIP = (
+    (-0.05, -0.08),
+    (0.34, -0.1),
+    (0.52, -0.5),
+    (0.5, -0.96),
+    (0.66, -1.26),
+    (0.78, -1.0),
+    (0.72, -0.4),
+    (0.4, 0.14),
+    (0, 0.14),
+)
 CARROT = ((0, -0.14), (0.4, -0.34), (0.9, -0.9), (1.02, -0.94), (0.98, -0.8), (0.6, -0.16), (0.1, 0.16))
 PUFF = ((-0.26, 0), (-0.1, -0.26), (0.16, -0.28), (0.34, -0.04), (0.2, 0.24), (-0.1, 0.24))
 POMPON = (
@@ -191,7 +201,7 @@ ANIMALS_AS_DRAWN: dict[str, Animal] = {
     "Dalmatian": Animal(
         fur=rgb("#f6f3ee"),
         head=CANINE,
-        ears=Ears(HANGING, 0.68, -0.56, 1.0, -4, colour=rgb("#2b2629"), front=True),
+        ears=Ears(HANGING, 0.78, -0.54, 0.95, -8, colour=rgb("#2b2629"), front=True),
         muzzle=Muzzle(rgb("#ffffff"), y=0.46, wide=0.44, high=0.38, nose=(0.28, 0.17, 0.12)),
         tail=Tail(WHIP),
         patches=(
@@ -209,8 +219,8 @@ ANIMALS_AS_DRAWN: dict[str, Animal] = {
         fur=rgb("#e9dfea"),
         head=((0, -0.86), (0.44, -0.8), (0.7, -0.42), (0.7, 0.06), (0.52, 0.46), (0.36, 0.84), (0, 0.98)),
         ears=Ears(
-            ((-0.3, -0.2), (0.16, -0.34), (0.5, 0), (0.62, 0.5), (0.46, 0.92), (0.06, 1.0), (-0.24, 0.7), (-0.3, 0.2)),
-            0.66, -0.3, 1.05, -4, colour=rgb("#d5c6d9"), front=True,
+            ((-0.1, -0.3), (0.2, -0.3), (0.42, 0.1), (0.46, 0.6), (0.24, 0.9), (-0.04, 0.8), (-0.1, 0.3)),
+            0.8, -0.3, 0.95, -8, colour=rgb("#d5c6d9"), front=True,
         ),
         muzzle=Muzzle(rgb("#f4edf4"), y=0.52, wide=0.34, high=0.4, nose=(0.36, 0.15, 0.11)),
         tail=Tail(POMPON),
@@ -252,7 +262,7 @@ ANIMALS_AS_DRAWN: dict[str, Animal] = {
     "Beagle": Animal(
         fur=rgb("#b5713a"),
         head=CANINE,
-        ears=Ears(LONG_HANGING, 0.7, -0.5, 0.95, -2, colour=rgb("#8a4f24"), front=True),
+        ears=Ears(LONG_HANGING, 0.77, -0.5, 0.9, -6, colour=rgb("#8a4f24"), front=True),
         muzzle=Muzzle(WHITE, y=0.48, wide=0.44, high=0.4, nose=(0.28, 0.17, 0.12)),
         tail=Tail(WHIP, colour=rgb("#37302f"), tip=WHITE),
         patches=(Patch(BLAZE, WHITE),),
@@ -264,7 +274,7 @@ ANIMALS_AS_DRAWN: dict[str, Animal] = {
     "Golden Retriever": Animal(
         fur=rgb("#e9bd72"),
         head=((0, -0.88), (0.52, -0.82), (0.88, -0.44), (0.92, 0.02), (0.76, 0.46), (0.46, 0.8), (0, 0.92)),
-        ears=Ears(HANGING, 0.72, -0.5, 0.95, -8, colour=rgb("#cf9748"), front=True),
+        ears=Ears(HANGING, 0.82, -0.48, 0.92, -10, colour=rgb("#cf9748"), front=True),
         muzzle=Muzzle(rgb("#f7dfae"), y=0.46, wide=0.44, high=0.38, nose=(0.26, 0.18, 0.12)),
         tail=Tail(BRUSH, colour=rgb("#dfa95a"), size=1.1),
         belly=rgb("#f8e4ba"),
@@ -274,7 +284,7 @@ ANIMALS_AS_DRAWN: dict[str, Animal] = {
     "Dachshund": Animal(
         fur=rgb("#6e3b22"),
         head=((0, -0.86), (0.44, -0.8), (0.74, -0.44), (0.76, 0), (0.52, 0.44), (0.36, 0.92), (0, 1.06)),
-        ears=Ears(LONG_HANGING, 0.6, -0.54, 0.95, -8, colour=rgb("#4c2716"), front=True),
+        ears=Ears(LONG_HANGING, 0.68, -0.52, 0.92, -10, colour=rgb("#4c2716"), front=True),
         muzzle=Muzzle(rgb("#b4713e"), y=0.58, wide=0.34, high=0.46, nose=(0.48, 0.17, 0.12)),
         tail=Tail(CARROT),
         belly=rgb("#b4713e"),

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from limner.core.errors import ConfigError
+from limner.picture.world.animals import ANIMALS_AS_DRAWN
 from limner.picture.world.dice import Dice
-from limner.picture.world.figure import FigureDrawer
-from limner.picture.world.scenery import draw_scenery, light_of
+from limner.picture.world.figure import TRUNK_X, FigureDrawer
+from limner.picture.world.scenery import draw_scenery, draw_treetop, light_of
 from limner.picture.world.shapes import Place, Shape, Sheet, at, ellipses, render, render_parts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from limner.picture.world.scene import Figure, Scene
+    from limner.picture.world.scene import Scene
 
 SIZES = (32, 1024)
 ONE = (56.0, 80.0)  # of the frame's height, for one animal without its hat
 TWO = (46.0, 60.0)
 MARGIN = 2.0
+GROUND = (87.0, 96.0)  # where feet are, in the frame
+BRANCH = (78.0, 88.0)
 
 Box = tuple[int, int, int, int]
 
@@ -59,13 +62,15 @@ class Drawing:
     shapes: tuple[Shape, ...]
 
     @cached_property
+    def parts(self) -> NDArray[np.uint8]:
+        """What is seen where, (size, size): 1 and 2 the first animal and its hat, 3 and 4 the second's, 0 the rest."""
+        return render_parts(self.shapes, self.size)
+
+    @cached_property
     def masks(self) -> tuple[FigureMasks, ...]:
         """Of each figure, the pixels where it is seen; what covers it is left out."""
-        parts = render_parts(self.shapes, self.size)
-        return tuple(
-            FigureMasks(parts == _parts(index)[0], parts == _parts(index)[1])
-            for index in range(len(self.scene.figures))
-        )
+        numbers = (_parts(index) for index in range(len(self.scene.figures)))
+        return tuple(FigureMasks(self.parts == animal, self.parts == hat) for animal, hat in numbers)
 
     @cached_property
     def boxes(self) -> tuple[FigureBoxes, ...]:
@@ -86,7 +91,9 @@ def draw(scene: Scene, size: int = 128) -> Drawing:
         MissingExtraError: the drawing library is not installed.
     """
     if not SIZES[0] <= size <= SIZES[1]:
-        raise ConfigError(f"size is {size}, but pictures are {SIZES[0]} to {SIZES[1]} pixels a side. Choose one of these.")
+        raise ConfigError(
+            f"size is {size}, but pictures are {SIZES[0]} to {SIZES[1]} pixels a side. Choose one of these."
+        )
     shapes = compose(scene)
     return Drawing(scene, size, render(shapes, size), shapes)
 
@@ -98,20 +105,28 @@ def compose(scene: Scene) -> tuple[Shape, ...]:
     dice = Dice(scene.seed, "layout")
     drawn = [_figure(scene, index) for index in range(len(scene.figures))]
     if scene.relation is None:
-        places = [_one(drawn[0], dice)]
+        places = [_one(drawn[0], scene.figures[0].pose, dice)]
     elif scene.relation == "on":
         places = _stacked(drawn, scene, dice)
     else:
         places = _side_by_side(drawn, scene, dice)
-    order = (1, 0) if scene.relation == "on" else range(len(drawn))
-    for index in order:
-        place = places[index]
-        if scene.figures[index].pose in ("sitting", "standing") and not (scene.relation == "on" and index == 0):
-            _shadow(sheet, drawn[index], place)
-        for shape in drawn[index].sheet.shapes:
-            shape.place = place @ shape.place
-            sheet.shapes.append(shape)
+    for index in (1, 0) if scene.relation == "on" else range(len(drawn)):
+        figure, place = drawn[index], places[index]
+        pose = scene.figures[index].pose
+        _add(sheet, figure.support, place)
+        if pose == "climbing a tree":
+            x, _ = place.apply(TRUNK_X, 0)
+            draw_treetop(sheet, scene.time, x)
+        elif pose != "scaling a branch" and not (scene.relation == "on" and index == 0):
+            _shadow(sheet, figure, place)
+        _add(sheet, figure.sheet, place)
     return tuple(sheet.shapes)
+
+
+def _add(sheet: Sheet, part: Sheet, place: Place) -> None:
+    for shape in part.shapes:
+        shape.place = place @ shape.place
+    sheet.shapes.extend(part.shapes)
 
 
 def _parts(index: int) -> tuple[int, int]:
@@ -123,6 +138,7 @@ class _Drawn:
     """A figure that is drawn but not yet placed, with the boxes that its place hangs on."""
 
     sheet: Sheet
+    support: Sheet
     alone: tuple[float, float, float, float]  # the animal
     whole: tuple[float, float, float, float]  # with its hat
 
@@ -132,10 +148,12 @@ class _Drawn:
 
 
 def _figure(scene: Scene, index: int) -> _Drawn:
-    sheet = Sheet()
     animal, hat = _parts(index)
-    dice = Dice(scene.seed, f"figure {index}")
-    FigureDrawer(sheet, scene.figures[index], dice, light_of(scene.time), (animal, hat)).draw()
+    dice, light = Dice(scene.seed, f"figure {index}"), light_of(scene.time)
+    alone_here = len(scene.figures) == 1
+    drawer = FigureDrawer(scene.figures[index], dice, light, (animal, hat), alone=alone_here)
+    drawer.draw()
+    sheet = drawer.sheet
     alone, worn = sheet.box(animal), sheet.box(hat)
     assert alone is not None
     whole = (
@@ -143,7 +161,7 @@ def _figure(scene: Scene, index: int) -> _Drawn:
         if worn is None
         else (min(alone[0], worn[0]), min(alone[1], worn[1]), max(alone[2], worn[2]), max(alone[3], worn[3]))
     )
-    return _Drawn(sheet, alone, whole)
+    return _Drawn(sheet, drawer.support, alone, whole)
 
 
 def _fit(drawn: _Drawn, height: float, room: tuple[float, float, float, float], flip: bool) -> tuple[float, Place]:
@@ -154,8 +172,8 @@ def _fit(drawn: _Drawn, height: float, room: tuple[float, float, float, float], 
     return scale, at(x, room[3], size=scale, flip=flip) @ at(-(left + right) / 2, -bottom)
 
 
-def _one(drawn: _Drawn, dice: Dice) -> Place:
-    room = (MARGIN, MARGIN, 100 - MARGIN, dice.between(88, 96))
+def _one(drawn: _Drawn, pose: str, dice: Dice) -> Place:
+    room = (MARGIN, MARGIN, 100 - MARGIN, dice.between(*(BRANCH if pose == "scaling a branch" else GROUND)))
     scale, place = _fit(drawn, dice.between(*ONE), room, dice.chance(0.5))
     left, _, right, _ = drawn.whole
     slack = max(0.0, (100 - 2 * MARGIN - (right - left) * scale) / 2)
@@ -168,7 +186,7 @@ def _side_by_side(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
     for index, one in enumerate(drawn):
         left = first_left == (index == 0)
         room = (MARGIN, MARGIN, 49.5, 0.0) if left else (50.5, MARGIN, 100 - MARGIN, 0.0)
-        low = dice.between(86, 96)
+        low = dice.between(*(BRANCH if scene.figures[index].pose == "scaling a branch" else GROUND))
         # Whoever climbs has the tree on the outer side, or it would stand between the two.
         flip = left if scene.figures[index].pose == "climbing a tree" else dice.chance(0.5)
         flip = not left if scene.figures[index].pose == "scaling a branch" else flip
@@ -178,22 +196,19 @@ def _side_by_side(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
 
 
 def _stacked(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
-    """The second stands; the first sits on the back of it, away from its head."""
+    """The second stands; the first sits on its back, with its tail away from the other's face."""
     flip = dice.chance(0.5)
-    low = dice.between(90, 97)
-    scale, below = _fit(drawn[1], dice.between(46, 54), (4, 40, 96, low), flip)
+    scale, below = _fit(drawn[1], dice.between(46, 54), (4, 40, 96, dice.between(90, 97)), flip)
+    length = ANIMALS_AS_DRAWN[scene.figures[1].animal].length
+    size = min(dice.between(44, 50) / drawn[0].height, scale * (0.76 + 0.16 * min(length, 1.2)))
+    along = max(1.5 * length, 0.72 + 1.0 * size / scale)  # far enough back for its feet not to cover the other's face
+    x, y = below.apply(along, 0.66)
     left, top, right, bottom = drawn[0].whole
-    seat = below.apply(1.62 * _length(scene.figures[1]), 0.62)
-    size = min(dice.between(44, 50) / drawn[0].height, (seat[1] - MARGIN) / (bottom - top), scale * 1.05)
-    half = (right - left) / 2 * size
-    x = min(max(seat[0], MARGIN + half), 100 - MARGIN - half)
-    return [at(x, seat[1], size=size, flip=not flip) @ at(-(left + right) / 2, -bottom), below]
-
-
-def _length(figure: Figure) -> float:
-    from limner.picture.world.animals import ANIMALS_AS_DRAWN
-
-    return ANIMALS_AS_DRAWN[figure.animal].length
+    size = min(size, (y - MARGIN) / -top)
+    here = at(x, y, size=size, flip=flip) @ at(0, -bottom)
+    ends = sorted((here.apply(left, 0)[0], here.apply(right, 0)[0]))
+    shift = max(0.0, MARGIN - ends[0]) - max(0.0, ends[1] - (100 - MARGIN))
+    return [at(shift, 0) @ here, at(shift, 0) @ below]
 
 
 def _shadow(sheet: Sheet, drawn: _Drawn, place: Place) -> None:

@@ -69,10 +69,19 @@ class Coat:
 
 
 class FigureDrawer:
-    """Draws one figure onto a sheet; the choices that have no word are the dice's."""
+    """Draws one figure; the choices that have no word are the dice's.
 
-    def __init__(self, sheet: Sheet, figure: Figure, dice: Dice, light: Light, parts: tuple[int, int]) -> None:
-        self.sheet, self.figure, self.dice = sheet, figure, dice
+    Args:
+        parts: the numbers of the animal and of its hat.
+        alone: no other figure is in the picture.
+    Attributes:
+        sheet: the animal and its hat.
+        support: the trunk or the branch that it holds on to, which is behind it.
+    """
+
+    def __init__(self, figure: Figure, dice: Dice, light: Light, parts: tuple[int, int], *, alone: bool) -> None:
+        self.figure, self.dice, self.alone = figure, dice, alone
+        self.sheet, self.support = Sheet(), Sheet()
         self.animal = ANIMALS_AS_DRAWN[figure.animal]
         self.animal_part, self.hat_part = parts
         self.shade = dice.between(-0.09, 0.09)
@@ -91,7 +100,7 @@ class FigureDrawer:
         dark = sum(animal.fur) < 0.9
         return Coat(
             fur=fur,
-            low=darker(fur, 0.16),
+            low=darker(fur, 0.1 if sum(animal.fur) > 2.5 else 0.16),
             rim=darker(fur, 0.7 if dark else 0.62),
             belly=tone(animal.belly) if animal.belly else fur,
             limbs=limbs,
@@ -103,7 +112,7 @@ class FigureDrawer:
         )
 
     def draw(self) -> None:
-        """Add the figure at the sheet's place."""
+        """Add everything."""
         self.sheet.part = self.animal_part
         match self.figure.pose:
             case "sitting":
@@ -140,7 +149,12 @@ class FigureDrawer:
         legs = blobs(leg, other_side(leg))
         paws = ellipses((-0.29, 2.1, 0.27, 0.17), (0.29, 2.1, 0.27, 0.17))
         top = coat.limbs if self.animal.limbs else coat.belly if self.animal.belly else mix(coat.fur, coat.low, 0.5)
-        edges = lines(((0.08, 1.4), (0.07, 2.0)), ((0.5, 1.3), (0.5, 2.0)), ((-0.08, 1.4), (-0.07, 2.0)), ((-0.5, 1.3), (-0.5, 2.0)))
+        edges = lines(
+            ((0.08, 1.4), (0.07, 2.0)),
+            ((0.5, 1.3), (0.5, 2.0)),
+            ((-0.08, 1.4), (-0.07, 2.0)),
+            ((-0.5, 1.3), (-0.5, 2.0)),
+        )
         if self.animal.limbs:
             sheet.fill(legs, top)
         sheet.line(edges, coat.rim, RIM)
@@ -152,7 +166,7 @@ class FigureDrawer:
     def _standing(self, climb: float, step: float = 0.0) -> None:
         """On all fours; ``climb`` turns the head back upright when the body goes uphill."""
         coat, sheet, animal = self.coat, self.sheet, self.animal
-        length = 2.1 * animal.length * self.dice.between(0.96, 1.05)
+        length = round(2.1 * animal.length * self.dice.pick((0.96, 0.98, 1.0, 1.02, 1.05)), 3)
         girth = 0.58 * animal.bulk
         middle = 1.0
         floor = standing_floor(animal)
@@ -172,7 +186,9 @@ class FigureDrawer:
         self._solid(body, coat.fur, coat.low)
         self._markings(body, upright=False, length=length, middle=middle)
         if animal.belly:
-            sheet.fill(ellipses((length * 0.45, middle + girth * 1.2, length * 0.52, girth * 0.62)), coat.belly, clip=body)
+            sheet.fill(
+                ellipses((length * 0.45, middle + girth * 1.2, length * 0.52, girth * 0.62)), coat.belly, clip=body
+            )
         sheet.fill(near, coat.limbs, below=coat.socks if animal.socks else coat.limbs)
         if animal.socks:
             sheet.fill(_paws(((0.16 + reach, 0.0), (length - 0.3 - reach, 0.0)), floor, animal.bulk), coat.socks)
@@ -180,40 +196,57 @@ class FigureDrawer:
 
     def _scaling(self) -> None:
         """Uphill along a branch, to the left; the branch goes on beyond the frame."""
-        sheet, slope = self.sheet, self.dice.between(12, 20)
-        whole = sheet.place
-        sheet.place = whole @ at(0, 0, turn=slope)
-        y = standing_floor(self.animal)
-        wood, rim = self.light.on(BARK), darker(self.light.on(BARK), 0.6)
-        sheet.part = 0
-        branch = polygons(((-3.4, y + 0.12), (9, y - 0.16), (9, y + 0.66), (-3.4, y + 0.3)))
-        twig = lines(((-2.0, y + 0.2), (-2.5, y - 0.5), (-3.0, y - 0.8)))
-        sheet.line(twig, rim, 0.26)
-        sheet.line(twig, wood, 0.14)
-        sheet.line(branch, rim, RIM * 2)
-        sheet.fill(branch, lighter(wood, 0.1), below=darker(wood, 0.25))
-        leaf, vein = self.light.on(LEAF), darker(self.light.on(LEAF), 0.45)
-        sheet.line(_LEAVES, vein, 0.12, place=at(-2.8, y))
-        sheet.fill(_LEAVES, leaf, place=at(-2.8, y))
-        sheet.part = self.animal_part
+        slope = self.dice.between(12, 20)
+        whole = self.sheet.place
+        self.sheet.place = self.support.place = whole @ at(0, 0, turn=slope)
+        self._branch(standing_floor(self.animal))
         self._standing(slope, step=1.0)
-        sheet.place = whole
+        self.sheet.place = whole
+
+    def _branch(self, y: float) -> None:
+        """A branch whose upper side is at this height, with twigs and leaves."""
+        support = self.support
+        support.place = support.place @ at(0, y)
+        branch, twigs, leaves, veins = _LONG_BRANCH if self.alone else _SHORT_BRANCH
+        wood = self.light.on(BARK)
+        rim = darker(wood, 0.6)
+        support.line(twigs, rim, 0.28)
+        support.line(branch, rim, RIM * 2)
+        support.line(twigs, wood, 0.14)
+        support.fill(branch, lighter(wood, 0.14), below=darker(wood, 0.2))
+        support.line(_BRANCH_LINES, darker(wood, 0.3), 0.06)
+        leaf = self.light.on(LEAF)
+        support.line(leaves, darker(leaf, 0.5), 0.12)
+        support.fill(leaves, leaf)
+        support.line(veins, lighter(leaf, 0.3), 0.05)
+
+    def _trunk(self) -> None:
+        """A trunk from far below to far above, right of the animal's middle."""
+        wood = self.light.on(BARK)
+        self.support.line(_TRUNK, darker(wood, 0.6), RIM * 2)
+        self.support.fill(_TRUNK, wood)
+        self.support.fill(_TRUNK_SHADE, darker(wood, 0.16))
+        self.support.line(_BARK_LINES, darker(wood, 0.32), 0.09)
 
     def _climbing(self) -> None:
         """Hugging a trunk that stands to the right, the face turned to the viewer."""
         coat, sheet, animal, dice = self.coat, self.sheet, self.animal, self.dice
         bulk = animal.bulk
-        wood = self.light.on(BARK)
-        rim = darker(wood, 0.6)
-        sheet.part = 0
-        trunk = polygons(((0.36, -14), (1.5, -14), (1.62, 14), (0.24, 14)))
-        sheet.line(trunk, rim, RIM * 2)
-        sheet.fill(trunk, wood)
-        sheet.line(_BARK_LINES, darker(wood, 0.3), 0.09)
-        sheet.part = self.animal_part
+        self._trunk()
         self._tail(at(-0.42, 1.9, turn=dice.between(-10, 10), flip=True))
         arms = blobs(_limb(0.1, 0.98, 1.36, 0.5, 0.24 * bulk), _limb(0.2, 2.0, 1.2, 2.2, 0.26 * bulk))
-        body = blobs(((-0.1, 0.3), (0.42, 0.6), (0.62 * bulk, 1.2), (0.6 * bulk, 1.9), (0.2, 2.32), (-0.4 * bulk, 2.2), (-0.7 * bulk, 1.5), (-0.5 * bulk, 0.7)))
+        body = blobs(
+            (
+                (-0.1, 0.3),
+                (0.42, 0.6),
+                (0.62 * bulk, 1.2),
+                (0.6 * bulk, 1.9),
+                (0.2, 2.32),
+                (-0.4 * bulk, 2.2),
+                (-0.7 * bulk, 1.5),
+                (-0.5 * bulk, 0.7),
+            )
+        )
         sheet.line(arms, coat.rim, RIM * 2)
         self._solid(body, coat.fur, coat.low)
         self._markings(body, upright=True)
@@ -222,7 +255,16 @@ class FigureDrawer:
         sheet.fill(arms, coat.limbs)
         paws = ellipses((1.36, 0.52, 0.26, 0.23), (1.22, 2.2, 0.28, 0.23))
         self._solid(paws, coat.socks)
-        sheet.line(lines(((1.32, 0.46), (1.5, 0.44)), ((1.32, 0.58), (1.5, 0.6)), ((1.2, 2.14), (1.38, 2.12)), ((1.2, 2.26), (1.38, 2.28))), coat.rim, RIM * 0.7)
+        sheet.line(
+            lines(
+                ((1.32, 0.46), (1.5, 0.44)),
+                ((1.32, 0.58), (1.5, 0.6)),
+                ((1.2, 2.14), (1.38, 2.12)),
+                ((1.2, 2.26), (1.38, 2.28)),
+            ),
+            coat.rim,
+            RIM * 0.7,
+        )
         self._head(at(-0.1, 0, turn=self._tilt()))
 
     def _tilt(self) -> float:
@@ -256,7 +298,9 @@ class FigureDrawer:
         sheet.fill(outline, colour, below=darker(colour, 0.14), place=where)
         left, top, right, bottom = outline.box
         if tail.tip:
-            tip = ellipses(((left + right) / 2 + 0.1 * (right - left), top + 0.1, (right - left) * 0.62, (bottom - top) * 0.3))
+            tip = ellipses(
+                ((left + right) / 2 + 0.1 * (right - left), top + 0.1, (right - left) * 0.62, (bottom - top) * 0.3)
+            )
             sheet.fill(tip, self.tone(tail.tip), place=where, clip=outline)
         if tail.rings:
             sheet.fill(_RINGS, self.tone(tail.rings), place=where, clip=outline)
@@ -267,12 +311,14 @@ class FigureDrawer:
         animal, coat, sheet, dice = self.animal, self.coat, self.sheet, self.dice
         whole = sheet.place
         sheet.place = whole @ where @ at(0, 0, wide=dice.between(0.97, 1.04))
-        turned = dice.between(-0.09, 0.09)  # the face looks a little to one side
+        turned = dice.between(-0.07, 0.07)  # the face looks a little to one side
         if not animal.ears.front:
             self._ears(animal.ears)
-        outline = _curly(animal.head) if animal.curls else blobs(mirrored(animal.head))
+        outline = _curly(animal.head, 0.12) if animal.curls else blobs(mirrored(animal.head))
         if animal.curls:
-            topknot = _curly(mirrored(((0, -1.3), (0.5, -1.16), (0.66, -0.76), (0.4, -0.4), (0, -0.3))), whole=True)
+            topknot = _curly(
+                mirrored(((0, -1.3), (0.5, -1.16), (0.66, -0.76), (0.4, -0.4), (0, -0.3))), 0.2, whole=True
+            )
             self._solid(topknot, coat.fur)
         self._solid(outline, lighter(coat.fur, 0.06), coat.low)
         for patch in animal.patches:
@@ -299,10 +345,10 @@ class FigureDrawer:
     def _ears(self, ears: Ears) -> None:
         sheet, dice = self.sheet, self.dice
         colour = self.tone(ears.colour) if ears.colour else self.coat.fur
-        outline = _curly(ears.outline, whole=True) if self.animal.curls else blobs(ears.outline)
+        outline = _curly(ears.outline, 0.16, whole=True) if self.animal.curls else blobs(ears.outline)
         inner = blobs(moved(ears.outline, 0, -0.02, 0.56, 0.66)) if ears.inner else None
         for flip in (False, True):
-            lean = ears.lean + dice.between(-5, 5)
+            lean = ears.lean + (dice.between(-7, 2) if ears.front else dice.between(-5, 5))
             side = at(-ears.x if flip else ears.x, ears.y) @ at(0, 0, flip=flip) @ at(0, 0, turn=lean, size=ears.size)
             sheet.line(outline, darker(colour, 0.62), RIM * 2 / ears.size, place=side)
             sheet.fill(outline, colour, place=side)
@@ -328,11 +374,23 @@ class FigureDrawer:
         sheet.line(_mouth(round(mouth_y, 3), round(low, 3)), ink, 0.06)
         if animal.teeth:
             sheet.fill(polygons(((-0.1, low + 0.0), (0.1, low + 0.0), (0.09, low + 0.17), (-0.09, low + 0.17))), WHITE)
-        nose = blobs(((-half, y - high * 0.5), (0, y - high), (half, y - high * 0.5), (half * 0.5, y + high * 0.6), (0, y + high), (-half * 0.5, y + high * 0.6)))
+        nose = blobs(
+            (
+                (-half, y - high * 0.5),
+                (0, y - high),
+                (half, y - high * 0.5),
+                (half * 0.5, y + high * 0.6),
+                (0, y + high),
+                (-half * 0.5, y + high * 0.6),
+            )
+        )
         sheet.fill(nose, muzzle.nose_colour)
         sheet.fill(ellipses((-half * 0.25, y - high * 0.45, half * 0.35, high * 0.25)), (1, 1, 1), alpha=0.55)
         if animal.brows:
-            sheet.fill(ellipses((-eyes.x * 0.9, eyes.y - 0.27, 0.11, 0.08), (eyes.x * 0.9, eyes.y - 0.27, 0.11, 0.08)), self.tone(animal.brows))
+            sheet.fill(
+                ellipses((-eyes.x * 0.9, eyes.y - 0.27, 0.11, 0.08), (eyes.x * 0.9, eyes.y - 0.27, 0.11, 0.08)),
+                self.tone(animal.brows),
+            )
         if animal.whiskers:
             sheet.line(_WHISKERS, animal.whiskers, 0.035, alpha=0.85, place=at(0, muzzle.y - 0.42))
         self._eyes()
@@ -349,7 +407,11 @@ class FigureDrawer:
             pupil = ellipses((-x, y, r * 0.5, r * 0.74), (x, y, r * 0.5, r * 0.74))
             sheet.fill(iris, eyes.iris)
             sheet.fill(pupil, INK, place=at(look, 0))
-        sheet.fill(ellipses((-x - r * 0.3, y - r * 0.42, r * 0.34, r * 0.36), (x - r * 0.3, y - r * 0.42, r * 0.34, r * 0.36)), (1, 1, 1), place=at(look * 0.5, 0))
+        sheet.fill(
+            ellipses((-x - r * 0.3, y - r * 0.42, r * 0.34, r * 0.36), (x - r * 0.3, y - r * 0.42, r * 0.34, r * 0.36)),
+            (1, 1, 1),
+            place=at(look * 0.5, 0),
+        )
 
 
 # ── outlines of bodies ───────────────────────────────────────────────────────────────────────────────────
@@ -389,16 +451,16 @@ def _filled(points: Points) -> Points:
 
 
 @cache
-def _curly(points: Points, whole: bool = False) -> Outline:
+def _curly(points: Points, size: float, *, whole: bool = False) -> Outline:
     """A scalloped edge: balls along the outline, and the outline itself."""
     around = points if whole else mirrored(points)
-    n, steps = len(around), 16
+    n, steps = len(around), 14
     balls = []
     for i in range(steps):
         t = i * n / steps
         a, b = around[int(t)], around[(int(t) + 1) % n]
         s = t - int(t)
-        r = 0.2 + 0.03 * cos(5 * i)
+        r = size + 0.02 * cos(5 * i)
         x, y = a[0] + (b[0] - a[0]) * s, a[1] + (b[1] - a[1]) * s
         balls.append(tuple((x + r * cos(k * pi / 3), y + r * sin(k * pi / 3)) for k in range(6)))
     return blobs(around, *balls)
@@ -460,15 +522,42 @@ _RINGS = blobs(
     ((0.2, -1.2), (1.2, -0.8), (1.2, -1.0), (0.3, -1.42)),
     ((0.1, 0.3), (0.3, -0.3), (0.42, -0.26), (0.3, 0.3)),
 )
+TRUNK_X = 0.93
+_TRUNK = polygons(((0.36, -14), (1.5, -14), (1.62, 14), (0.24, 14)))
+_TRUNK_SHADE = polygons(((1.14, -14), (1.5, -14), (1.62, 14), (1.2, 14)))
 _BARK_LINES = lines(
-    ((0.7, -6), (0.74, -5.2)), ((1.2, -4.6), (1.18, -3.9)), ((0.6, -3.4), (0.64, -2.6)), ((1.3, -2.2), (1.28, -1.4)),
-    ((0.62, 2.6), (0.6, 3.4)), ((1.3, 3.0), (1.34, 3.8)), ((0.9, 4.2), (0.9, 5.0)), ((1.1, 0.9), (1.1, 1.6)),
+    *(((x, y), (x + 0.03, y + 0.7)) for x, y in ((0.7, -6), (1.2, -4.6), (0.6, -3.4), (1.3, -2.2), (0.62, -1.4), (0.62, 2.7), (1.32, 2.9), (0.9, 3.9), (0.56, 5.0))),
+    ((0.96, -3.0), (1.1, -2.86), (1.0, -2.7), (0.88, -2.84), (0.96, -3.0)),
 )  # fmt: skip
+_BRANCH_LINES = lines(
+    ((-2.4, 0.16), (-1.4, 0.14)), ((0.2, 0.28), (1.6, 0.32)), ((2.4, 0.12), (3.6, 0.1)), ((4.4, 0.4), (5.6, 0.44))
+)
 _LEAF_SHAPE = ((0, 0), (0.3, -0.26), (0.78, -0.3), (0.56, 0.08), (0.2, 0.16))
-_LEAVES = blobs(
-    moved(_LEAF_SHAPE, 0.2, 0.1, turn=-70),
-    moved(_LEAF_SHAPE, -0.2, -0.72, turn=150),
-    moved(_LEAF_SHAPE, 0.05, -0.8, turn=-60),
-    moved(_LEAF_SHAPE, -0.6, 0.3, turn=60),
-    moved(_LEAF_SHAPE, -0.5, 0.2, turn=190),
+_BRANCH_ROOT = ((2, -0.1), (6, -0.2), (10, -0.3), (10, 0.9), (6, 0.74), (2, 0.56))
+_TWIGS = (((3.4, 0.3), (3.8, -0.3), (4.2, -0.5)), ((1.6, 0.5), (1.8, 0.9), (1.76, 1.2)))
+_LEAF_SPOTS = ((4.1, -0.45, -30), (3.9, -0.3, -120), (1.76, 1.1, 110), (1.78, 0.95, 30))
+
+
+def _branch(
+    tip: Points, twigs: tuple[Points, ...], spots: tuple[tuple[float, float, float], ...]
+) -> tuple[Outline, Outline, Outline, Outline]:
+    """A branch that begins far on the right: its wood, twigs, leaves and their veins."""
+    spots = (*_LEAF_SPOTS, *spots)
+    return (
+        blobs(tip + _BRANCH_ROOT),
+        lines(*_TWIGS, *twigs),
+        blobs(*(moved(_LEAF_SHAPE, x, y, turn=turn) for x, y, turn in spots)),
+        lines(*(moved(((0.1, -0.02), (0.6, -0.18)), x, y, turn=turn) for x, y, turn in spots)),
+    )
+
+
+_LONG_BRANCH = _branch(
+    ((-1.0, 0.42), (-3.0, 0.32), (-4.6, 0.12), (-3.0, 0.0), (-1.0, -0.04)),
+    (((-1.2, 0.2), (-1.5, 0.7), (-1.46, 1.1)), ((-2.4, 0.1), (-2.7, -0.4), (-2.66, -0.8))),
+    ((-1.46, 1.0, 100), (-1.5, 0.8, 20), (-2.66, -0.7, -60), (-2.7, -0.5, 200)),
+)
+_SHORT_BRANCH = _branch(
+    ((-0.4, 0.4), (-1.2, 0.24), (-1.7, 0.12), (-1.2, 0.02), (-0.4, -0.04)),
+    (((-0.6, 0.3), (-0.8, 0.7), (-0.76, 0.9)),),
+    ((-0.78, 0.8, 100), (-1.6, 0.14, 150), (-0.8, 0.7, 20)),
 )

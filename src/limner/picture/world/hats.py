@@ -7,6 +7,7 @@ and a rim that is dark on light hats and light on black ones, so that any hat is
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import cos, pi, sin
 from typing import TYPE_CHECKING
 
 from limner.picture.world.shapes import (
@@ -62,8 +63,10 @@ def cloth(colour: str, dice: Dice) -> Cloth:
         return Cloth(main, mix(main, rgb("#c9ccd6"), 0.5), rgb("#d4d8e2"), rgb("#c3c8d4"), rgb("#5d6270"))
     if colour == "black":
         main = lighter(main, abs(shift) / 2)
-        return Cloth(main, darker(main, 0.4), rgb("#787c8c"), rgb("#53565f"), rgb("#a2a6b4"))
+        return Cloth(main, darker(main, 0.4), rgb("#62656f"), rgb("#4a4c54"), rgb("#9a9ea9"))
     main = lighter(main, shift) if shift > 0 else darker(main, -shift)
+    if colour == "yellow":  # in the usual shade it would be orange
+        return Cloth(main, darker(main, 0.07), lighter(main, 0.62), darker(main, 0.14), darker(main, 0.58))
     return Cloth(main, darker(main, 0.16), lighter(main, 0.62), darker(main, 0.3), darker(main, 0.58))
 
 
@@ -71,11 +74,15 @@ RIM = 0.11
 
 
 def _baseball_cap(sheet: Sheet, c: Cloth) -> None:
-    dome = blobs(((-0.84, 0.08), (-0.82, -0.4), (-0.5, -0.82), (0, -0.94), (0.5, -0.82), (0.82, -0.4), (0.84, 0.08), (0, 0.18)))
+    dome = blobs(
+        ((-0.84, 0.08), (-0.82, -0.4), (-0.5, -0.82), (0, -0.94), (0.5, -0.82), (0.82, -0.4), (0.84, 0.08), (0, 0.18))
+    )
     peak = blobs(((-0.3, 0.1), (0.2, -0.14), (0.8, -0.22), (1.4, 0), (1.66, 0.28), (1.2, 0.3), (0.5, 0.24)))
     sheet.line(dome, c.rim, RIM * 2)
     sheet.fill(dome, c.main, below=c.low)
-    sheet.line(lines(((-0.06, -0.92), (-0.34, -0.5), (-0.36, 0.08)), ((0.06, -0.92), (0.42, -0.5), (0.5, -0.1))), c.dark, 0.05)
+    sheet.line(
+        lines(((-0.06, -0.92), (-0.34, -0.5), (-0.36, 0.08)), ((0.06, -0.92), (0.42, -0.5), (0.5, -0.1))), c.dark, 0.05
+    )
     sheet.fill(ellipses((0, -0.95, 0.12, 0.08)), c.dark)
     sheet.line(peak, c.rim, RIM * 2)
     sheet.fill(peak, c.dark, below=c.main)
@@ -97,7 +104,9 @@ def _crown(sheet: Sheet, c: Cloth) -> None:
 
 def _top_hat(sheet: Sheet, c: Cloth) -> None:
     brim = ellipses((0, 0.04, 1.12, 0.24))
-    tube = blobs_top_hat()
+    tube = polygons(
+        ((-0.7, -1.34), (-0.5, -1.42), (0, -1.46), (0.5, -1.42), (0.7, -1.34), (0.62, 0), (0.3, 0.08), (0, 0.1), (-0.3, 0.08), (-0.62, 0))
+    )  # fmt: skip
     band = polygons(((-0.62, -0.36), (0, -0.28), (0.62, -0.36), (0.63, -0.06), (0, 0.06), (-0.63, -0.06)))
     sheet.line(brim, c.rim, RIM * 2)
     sheet.line(tube, c.rim, RIM * 2)
@@ -107,20 +116,39 @@ def _top_hat(sheet: Sheet, c: Cloth) -> None:
     sheet.fill(ellipses((0, -1.34, 0.7, 0.12)), mix(c.main, c.light, 0.3))
 
 
-def blobs_top_hat():  # type: ignore[no-untyped-def]
-    return polygons(
-        ((-0.7, -1.34), (-0.5, -1.42), (0, -1.46), (0.5, -1.42), (0.7, -1.34), (0.62, 0), (0.3, 0.08), (0, 0.1), (-0.3, 0.08), (-0.62, 0))
-    )  # fmt: skip
-
-
 def _beanie(sheet: Sheet, c: Cloth) -> None:
-    dome = blobs(((-0.86, 0), (-0.82, -0.5), (-0.5, -0.92), (0, -1.04), (0.5, -0.92), (0.82, -0.5), (0.86, 0), (0, 0.1)))
-    cuff = blobs(((-0.94, -0.12), (-0.6, -0.26), (0, -0.2), (0.6, -0.26), (0.94, -0.12), (0.92, 0.18), (0.5, 0.26), (0, 0.3), (-0.5, 0.26), (-0.92, 0.18)))
+    dome = blobs(
+        ((-0.86, 0), (-0.82, -0.5), (-0.5, -0.92), (0, -1.04), (0.5, -0.92), (0.82, -0.5), (0.86, 0), (0, 0.1))
+    )
+    cuff = blobs(
+        (
+            (-0.94, -0.12),
+            (-0.6, -0.26),
+            (0, -0.2),
+            (0.6, -0.26),
+            (0.94, -0.12),
+            (0.92, 0.18),
+            (0.5, 0.26),
+            (0, 0.3),
+            (-0.5, 0.26),
+            (-0.92, 0.18),
+        )
+    )
     ball = ellipses((0, -1.16, 0.27, 0.26))
     sheet.line(dome, c.rim, RIM * 2)
     sheet.line(ball, c.rim, RIM * 2)
     sheet.fill(dome, c.main, below=c.low)
-    sheet.line(lines(((-0.2, -0.9), (-0.4, -0.24)), ((0.2, -0.9), (0.4, -0.24)), ((0, -0.96), (0, -0.2)), ((-0.46, -0.8), (-0.72, -0.3)), ((0.46, -0.8), (0.72, -0.3))), c.dark, 0.06)
+    sheet.line(
+        lines(
+            ((-0.2, -0.9), (-0.4, -0.24)),
+            ((0.2, -0.9), (0.4, -0.24)),
+            ((0, -0.96), (0, -0.2)),
+            ((-0.46, -0.8), (-0.72, -0.3)),
+            ((0.46, -0.8), (0.72, -0.3)),
+        ),
+        c.dark,
+        0.06,
+    )
     sheet.fill(ball, c.light)
     sheet.line(cuff, c.rim, RIM * 1.4)
     sheet.fill(cuff, mix(c.main, c.light, 0.32))
@@ -130,14 +158,43 @@ def _cowboy_hat(sheet: Sheet, c: Cloth) -> None:
     brim = blobs(
         ((-1.42, -0.42), (-1.0, -0.14), (-0.5, -0.06), (0, -0.04), (0.5, -0.06), (1.0, -0.14), (1.42, -0.42), (1.34, -0.02), (0.8, 0.24), (0, 0.32), (-0.8, 0.24), (-1.34, -0.02))
     )  # fmt: skip
-    crown = blobs(((-0.66, 0.08), (-0.64, -0.5), (-0.5, -0.94), (-0.26, -0.98), (0, -0.84), (0.26, -0.98), (0.5, -0.94), (0.64, -0.5), (0.66, 0.08), (0, 0.14)))
+    crown = blobs(
+        (
+            (-0.66, 0.08),
+            (-0.64, -0.5),
+            (-0.5, -0.94),
+            (-0.26, -0.98),
+            (0, -0.84),
+            (0.26, -0.98),
+            (0.5, -0.94),
+            (0.64, -0.5),
+            (0.66, 0.08),
+            (0, 0.14),
+        )
+    )
     band = polygons(((-0.65, -0.24), (0, -0.16), (0.65, -0.24), (0.67, 0.02), (0, 0.12), (-0.67, 0.02)))
     sheet.line(crown, c.rim, RIM * 2)
     sheet.line(brim, c.rim, RIM * 2)
     sheet.fill(brim, c.low)
     sheet.fill(crown, c.main, below=c.low)
     sheet.fill(band, c.dark)
-    sheet.fill(blobs(((-1.42, -0.42), (-0.8, 0.02), (0, 0.1), (0.8, 0.02), (1.42, -0.42), (1.3, -0.02), (0.8, 0.22), (0, 0.3), (-0.8, 0.22), (-1.3, -0.02))), c.main)
+    sheet.fill(
+        blobs(
+            (
+                (-1.42, -0.42),
+                (-0.8, 0.02),
+                (0, 0.1),
+                (0.8, 0.02),
+                (1.42, -0.42),
+                (1.3, -0.02),
+                (0.8, 0.22),
+                (0, 0.3),
+                (-0.8, 0.22),
+                (-1.3, -0.02),
+            )
+        ),
+        c.main,
+    )
 
 
 def _party_hat(sheet: Sheet, c: Cloth) -> None:
@@ -146,7 +203,17 @@ def _party_hat(sheet: Sheet, c: Cloth) -> None:
     sheet.line(cone, c.rim, RIM * 2)
     sheet.line(ball, c.rim, RIM * 2)
     sheet.fill(cone, c.main, below=c.low)
-    sheet.fill(ellipses((-0.26, -0.14, 0.12, 0.12), (0.26, -0.2, 0.12, 0.12), (0, -0.5, 0.12, 0.12), (0.2, -0.8, 0.09, 0.09), (-0.2, -0.74, 0.1, 0.1), (0, -1.08, 0.09, 0.09)), c.light)
+    sheet.fill(
+        ellipses(
+            (-0.26, -0.14, 0.12, 0.12),
+            (0.26, -0.2, 0.12, 0.12),
+            (0, -0.5, 0.12, 0.12),
+            (0.2, -0.8, 0.09, 0.09),
+            (-0.2, -0.74, 0.1, 0.1),
+            (0, -1.08, 0.09, 0.09),
+        ),
+        c.light,
+    )
     sheet.fill(ball, c.light)
 
 
@@ -154,17 +221,42 @@ def _chef_hat(sheet: Sheet, c: Cloth) -> None:
     puff = blobs(
         ((-0.66, -0.3), (-1.06, -0.6), (-1.04, -1.02), (-0.62, -1.14), (-0.36, -1.42), (0, -1.34), (0.36, -1.42), (0.62, -1.14), (1.04, -1.02), (1.06, -0.6), (0.66, -0.3), (0, -0.2))
     )  # fmt: skip
-    band = polygons(((-0.68, -0.46), (0, -0.38), (0.68, -0.46), (0.7, 0.1), (0.36, 0.18), (0, 0.2), (-0.36, 0.18), (-0.7, 0.1)))
+    band = polygons(
+        ((-0.68, -0.46), (0, -0.38), (0.68, -0.46), (0.7, 0.1), (0.36, 0.18), (0, 0.2), (-0.36, 0.18), (-0.7, 0.1))
+    )
     sheet.line(puff, c.rim, RIM * 2)
     sheet.line(band, c.rim, RIM * 2)
     sheet.fill(puff, c.main, below=c.low)
     sheet.fill(band, c.main)
-    sheet.line(lines(((-0.38, -0.44), (-0.5, -0.84)), ((0.38, -0.44), (0.5, -0.84)), ((0, -0.4), (0, -0.86)), ((-0.68, -0.46), (0, -0.38), (0.68, -0.46))), c.dark, 0.07)
+    sheet.line(
+        lines(
+            ((-0.38, -0.44), (-0.5, -0.84)),
+            ((0.38, -0.44), (0.5, -0.84)),
+            ((0, -0.4), (0, -0.86)),
+            ((-0.68, -0.46), (0, -0.38), (0.68, -0.46)),
+        ),
+        c.dark,
+        0.07,
+    )
 
 
 def _wizard_hat(sheet: Sheet, c: Cloth) -> None:
     brim = ellipses((0, 0.04, 1.3, 0.26))
-    cone = blobs(((-0.7, 0), (-0.46, -0.7), (-0.24, -1.3), (0.1, -1.72), (0.62, -1.66), (0.66, -1.5), (0.38, -1.42), (0.34, -1.1), (0.48, -0.6), (0.7, 0), (0, 0.12)))
+    cone = blobs(
+        (
+            (-0.7, 0),
+            (-0.46, -0.7),
+            (-0.24, -1.3),
+            (0.1, -1.72),
+            (0.62, -1.66),
+            (0.66, -1.5),
+            (0.38, -1.42),
+            (0.34, -1.1),
+            (0.48, -0.6),
+            (0.7, 0),
+            (0, 0.12),
+        )
+    )
     star = polygons(_star(-0.04, -0.62, 0.27))
     sheet.line(brim, c.rim, RIM * 2)
     sheet.line(cone, c.rim, RIM * 2)
@@ -176,8 +268,6 @@ def _wizard_hat(sheet: Sheet, c: Cloth) -> None:
 
 
 def _star(x: float, y: float, r: float) -> tuple[tuple[float, float], ...]:
-    from math import cos, pi, sin
-
     return tuple(
         (x + (r if i % 2 == 0 else r * 0.45) * sin(i * pi / 5), y - (r if i % 2 == 0 else r * 0.45) * cos(i * pi / 5))
         for i in range(10)
@@ -199,5 +289,3 @@ _HATS: dict[str, Callable[[Sheet, Cloth], None]] = {
 def draw_hat(sheet: Sheet, hat: str, colour: str, dice: Dice) -> None:
     """Add a hat to the sheet, at its place."""
     _HATS[hat](sheet, cloth(colour, dice))
-
-

@@ -12,7 +12,7 @@ from limner.picture.world.split import Triple, has_held_back_pair, held_back_pai
 from limner.picture.world.vocabulary import ANIMALS, BACKGROUNDS, COLOURS, HATS, POSES, RELATIONS, TIMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 Which = Literal["train", "triples", "pairs", "any"]
 WHICH: tuple[Which, ...] = ("train", "triples", "pairs", "any")
@@ -59,7 +59,9 @@ class Scene:
 
     def __post_init__(self) -> None:
         if len(self.figures) not in (1, 2):
-            raise ConfigError(f"scene.figures has {len(self.figures)}, but a picture shows 1 or 2. Give 1 or 2 figures.")
+            raise ConfigError(
+                f"scene.figures has {len(self.figures)}, but a picture shows 1 or 2. Give 1 or 2 figures."
+            )
         if len(self.figures) == 1:
             if self.relation is not None:
                 raise ConfigError(
@@ -154,6 +156,6 @@ def _triples_with_pairs() -> dict[str, tuple[Triple, ...]]:
     }
 
 
-def _known(what: str, value: str | None, choices: Iterable[str]) -> None:
+def _known(what: str, value: str | None, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ConfigError(f"{what} is {value!r}, but the picture-book world has none. {suggest(str(value), choices)}")

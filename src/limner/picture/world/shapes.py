@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ Points = tuple[Point, ...]
 Colour = tuple[float, float, float]  # red, green, blue in [0, 1]
 
 SCENERY = 0
+KEPT = 4096  # outlines; those of all animals, hats and places are about a thousand
+_keep = lru_cache(maxsize=KEPT)
 _STEP = 40  # grey levels between two parts in the picture of the parts
 
 
@@ -54,10 +56,12 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def lighter(colour: Colour, share: float) -> Colour:
+    """The colour with a share of white."""
     return mix(colour, (1.0, 1.0, 1.0), share)
 
 
 def darker(colour: Colour, share: float) -> Colour:
+    """The colour with a share of ink."""
     return mix(colour, (0.08, 0.05, 0.08), share)
 
 
@@ -165,7 +169,7 @@ def _clockwise(points: Points) -> Points:
     return points if area > 0 else points[::-1]
 
 
-@cache
+@_keep
 def blobs(*parts: Points) -> Outline:
     """Closed smooth curves through points; where they overlap they are one shape."""
 
@@ -186,10 +190,10 @@ def loose_polygons(*parts: Points) -> Outline:
     return Outline(add, _around(chain(*parts)))
 
 
-polygons = cache(loose_polygons)  # for those that are the same in many pictures
+polygons = _keep(loose_polygons)  # for those that are the same in many pictures
 
 
-@cache
+@_keep
 def lines(*parts: Points) -> Outline:
     """Open smooth curves, to be stroked."""
 
@@ -200,7 +204,7 @@ def lines(*parts: Points) -> Outline:
     return Outline(add, _around(chain(*parts)))
 
 
-@cache
+@_keep
 def ellipses(*parts: tuple[float, float, float, float]) -> Outline:
     """Ellipses, each (x, y, half width, half height)."""
 
@@ -211,18 +215,19 @@ def ellipses(*parts: tuple[float, float, float, float]) -> Outline:
     return Outline(add, _around(p for x, y, w, h in parts for p in ((x - w, y - h), (x + w, y + h))))
 
 
-@cache
+@_keep
 def mirrored(points: Points) -> Points:
     """A whole outline from its right half, given from top to bottom; points with x = 0 are on the axis."""
     return points + tuple((-x, y) for x, y in reversed(points) if x != 0)
 
 
-@cache
+@_keep
 def other_side(points: Points) -> Points:
+    """The same on the left."""
     return tuple((-x, y) for x, y in points)
 
 
-@cache
+@_keep
 def moved(points: Points, x: float, y: float, wide: float = 1.0, high: float = 1.0, turn: float = 0.0) -> Points:
     """Scaled, turned by degrees, then shifted."""
     cos, sin = math.cos(math.radians(turn)), math.sin(math.radians(turn))

@@ -16,12 +16,9 @@ import hashlib
 from collections import Counter
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from limner.picture.world.vocabulary import ANIMALS, COLOURS, HATS
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 PAIR_SHARE = 0.05
 TRIPLE_SHARE = 0.1
@@ -51,7 +48,7 @@ def held_back_pairs(kind: Kind) -> frozenset[Pair]:
     count = round(PAIR_SHARE * len(first) * len(second))
     chosen: list[Pair] = []
     used = set(pairs_of(EMBLEM)[kind])
-    for pair in _shuffled(product(first, second)):
+    for pair in sorted(product(first, second), key=_shuffled):
         if len(chosen) < count and used.isdisjoint(pair):
             chosen.append(pair)
             used.update(pair)
@@ -67,7 +64,7 @@ def held_back_triples() -> frozenset[Triple]:
     totals = Counter(pair for triple in free for pair in pairs_of(triple).items())
     gone: Counter[tuple[Kind, Pair]] = Counter()
     chosen: set[Triple] = set()
-    for triple in (EMBLEM, *_shuffled(free)):
+    for triple in (EMBLEM, *sorted(free, key=_shuffled)):
         pairs = pairs_of(triple).items()
         if len(chosen) < count and triple not in chosen and all(gone[p] + 1 <= totals[p] / 4 for p in pairs):
             chosen.add(triple)
@@ -98,6 +95,6 @@ def in_training(animal: str, hat: str | None, colour: str | None) -> bool:
     return not held_back_triple(animal, hat, colour) and not has_held_back_pair(animal, hat, colour)
 
 
-def _shuffled(choices: Iterable[tuple[str, ...]]) -> list:  # type: ignore[type-arg]
-    """In an order that hangs on the words alone, not on where they stand in the vocabulary."""
-    return sorted(choices, key=lambda words: hashlib.blake2b("|".join(words).encode(), digest_size=8).digest())
+def _shuffled(words: tuple[str, ...]) -> bytes:
+    """Where something stands in an order that hangs on its words alone, not on the vocabulary's order."""
+    return hashlib.blake2b("|".join(words).encode(), digest_size=8).digest()
