@@ -75,6 +75,18 @@ class JudgeConfig:
         return 2 ** len(self.widths)
 
 
+class _Convolution(nn.Module):
+    """A convolution whose weights are kept as a matrix, (out, in · kernel²), as the optimizer Muon wants them."""
+
+    def __init__(self, before: int, width: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.shape, self.stride = (width, before, kernel, kernel), stride
+        self.weight = nn.Parameter(torch.randn(width, before * kernel**2) * (2 / (before * kernel**2)) ** 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight.view(self.shape), stride=self.stride, padding=self.shape[-1] // 2)
+
+
 class _Norm(nn.LayerNorm):
     """LayerNorm over the channels of a picture; where they lie together in memory, nothing is moved."""
 
@@ -88,7 +100,7 @@ class _Block(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(_Norm(width) for _ in range(2))
-        self.convolutions = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, bias=False) for _ in range(2))
+        self.convolutions = nn.ModuleList(_Convolution(width, width, 3) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
@@ -109,8 +121,7 @@ class JudgeNetwork(nn.Module):
         layers: list[nn.Module] = []
         before = 3
         for stage, (width, depth) in enumerate(zip(config.widths, config.depths, strict=True)):
-            kernel = 5 if stage == 0 else 3
-            layers.append(nn.Conv2d(before, width, kernel, stride=2, padding=kernel // 2))
+            layers.append(_Convolution(before, width, 5 if stage == 0 else 3, stride=2))
             layers.extend(_Block(width) for _ in range(depth))
             before = width
         self.trunk = nn.Sequential(*layers, _Norm(before), nn.ReLU())
@@ -119,8 +130,8 @@ class JudgeNetwork(nn.Module):
         self.question = nn.Linear(before, FIGURES * config.heads * before)
         self.value = nn.Linear(before, before)
         self.mixed = nn.Linear((config.heads + 1) * before, 2 * before)
-        self.of_figure = nn.ModuleDict({name: nn.Linear(2 * before, len(WORDS[name])) for name in OF_FIGURE})
-        self.of_picture = nn.ModuleDict({name: nn.Linear(before, len(WORDS[name])) for name in OF_PICTURE})
+        heads = {name: nn.Linear(2 * before if name in OF_FIGURE else before, len(words)) for name, words in WORDS.items()}
+        self.head = nn.ModuleDict(heads)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """The last stage, shape (batch, width, cells, cells), and its mean over the picture, the features."""
@@ -145,9 +156,7 @@ class JudgeNetwork(nn.Module):
         found = found.view(batch, FIGURES, -1)
         whole = features[:, None].expand(-1, FIGURES, -1)
         hidden = F.relu(self.mixed(torch.cat((found, whole), dim=-1)))
-        logits = {name: layer(hidden) for name, layer in self.of_figure.items()}
-        logits |= {name: layer(features) for name, layer in self.of_picture.items()}
-        return logits, features
+        return {name: layer(hidden if name in OF_FIGURE else features) for name, layer in self.head.items()}, features
 
 
 class Judge:
