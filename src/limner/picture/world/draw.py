@@ -14,6 +14,7 @@ from limner.picture.world.dice import Dice
 from limner.picture.world.figure import TRUNK_X, FigureDrawer
 from limner.picture.world.scenery import draw_scenery, draw_treetop, light_of
 from limner.picture.world.shapes import Place, Shape, Sheet, at, ellipses, render, render_parts
+from limner.picture.world.vocabulary import POSES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,9 +111,12 @@ def compose(scene: Scene) -> tuple[Shape, ...]:
         places = _stacked(drawn, scene, dice)
     else:
         places = _side_by_side(drawn, scene, dice)
-    for index in (1, 0) if scene.relation == "on" else range(len(drawn)):
+    poses = [figure.pose for figure in scene.figures]
+    # Back to front: who carries before who is carried, and a branch before whoever is beside it.
+    order = (1, 0) if scene.relation == "on" else sorted(range(len(drawn)), key=lambda i: poses[i] in POSES[:2])
+    for index in order:
         figure, place = drawn[index], places[index]
-        pose = scene.figures[index].pose
+        pose = poses[index]
         _add(sheet, figure.support, place)
         if pose == "climbing a tree":
             x, _ = place.apply(TRUNK_X, 0)
@@ -187,9 +191,8 @@ def _side_by_side(drawn: list[_Drawn], scene: Scene, dice: Dice) -> list[Place]:
         left = first_left == (index == 0)
         room = (MARGIN, MARGIN, 49.5, 0.0) if left else (50.5, MARGIN, 100 - MARGIN, 0.0)
         low = dice.between(*(BRANCH if scene.figures[index].pose == "scaling a branch" else GROUND))
-        # Whoever climbs has the tree on the outer side, or it would stand between the two.
-        flip = left if scene.figures[index].pose == "climbing a tree" else dice.chance(0.5)
-        flip = not left if scene.figures[index].pose == "scaling a branch" else flip
+        # The tree is on the outer side, or it would stand between the two.
+        flip = left if scene.figures[index].pose in ("climbing a tree", "scaling a branch") else dice.chance(0.5)
         _, place = _fit(one, dice.between(*TWO), (*room[:3], low), flip)
         places.append(place)
     return places

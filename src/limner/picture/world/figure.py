@@ -127,7 +127,7 @@ class FigureDrawer:
     # ── bodies ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _solid(self, outline: Outline, colour: Colour, below: Colour | None = None, rim: Colour | None = None) -> None:
-        self.sheet.line(outline, rim or self.coat.rim, RIM * 2)
+        self.sheet.rim(outline, rim or self.coat.rim, RIM * 2)
         self.sheet.fill(outline, colour, below=below)
 
     def _sitting(self) -> None:
@@ -182,7 +182,7 @@ class FigureDrawer:
             )
         )  # fmt: skip
         near = polygons_legs(((0.16 + reach, 0.0), (length - 0.3 - reach, 0.0)), middle, floor, animal.bulk)
-        sheet.line(near, coat.rim, RIM * 2)
+        sheet.rim(near, coat.rim, RIM * 2)
         self._solid(body, coat.fur, coat.low)
         self._markings(body, upright=False, length=length, middle=middle)
         if animal.belly:
@@ -210,20 +210,20 @@ class FigureDrawer:
         branch, twigs, leaves, veins = _LONG_BRANCH if self.alone else _SHORT_BRANCH
         wood = self.light.on(BARK)
         rim = darker(wood, 0.6)
-        support.line(twigs, rim, 0.28)
-        support.line(branch, rim, RIM * 2)
+        support.rim(twigs, rim, 0.28)
+        support.rim(branch, rim, RIM * 2)
         support.line(twigs, wood, 0.14)
         support.fill(branch, lighter(wood, 0.14), below=darker(wood, 0.2))
         support.line(_BRANCH_LINES, darker(wood, 0.3), 0.06)
         leaf = self.light.on(LEAF)
-        support.line(leaves, darker(leaf, 0.5), 0.12)
+        support.rim(leaves, darker(leaf, 0.5), 0.12)
         support.fill(leaves, leaf)
         support.line(veins, lighter(leaf, 0.3), 0.05)
 
     def _trunk(self) -> None:
         """A trunk from far below to far above, right of the animal's middle."""
         wood = self.light.on(BARK)
-        self.support.line(_TRUNK, darker(wood, 0.6), RIM * 2)
+        self.support.rim(_TRUNK, darker(wood, 0.6), RIM * 2)
         self.support.fill(_TRUNK, wood)
         self.support.fill(_TRUNK_SHADE, darker(wood, 0.16))
         self.support.line(_BARK_LINES, darker(wood, 0.32), 0.09)
@@ -247,7 +247,7 @@ class FigureDrawer:
                 (-0.5 * bulk, 0.7),
             )
         )
-        sheet.line(arms, coat.rim, RIM * 2)
+        sheet.rim(arms, coat.rim, RIM * 2)
         self._solid(body, coat.fur, coat.low)
         self._markings(body, upright=True)
         if animal.belly:
@@ -294,7 +294,7 @@ class FigureDrawer:
         where = where @ at(0, 0, size=tail.size)
         outline = blobs(tail.outline)
         colour = self.tone(tail.colour) if tail.colour else coat.fur
-        sheet.line(outline, darker(colour, 0.62), RIM * 2 / tail.size, place=where)
+        sheet.rim(outline, darker(colour, 0.62), RIM * 2 / tail.size, place=where)
         sheet.fill(outline, colour, below=darker(colour, 0.14), place=where)
         left, top, right, bottom = outline.box
         if tail.tip:
@@ -350,7 +350,7 @@ class FigureDrawer:
         for flip in (False, True):
             lean = ears.lean + (dice.between(-7, 2) if ears.front else dice.between(-5, 5))
             side = at(-ears.x if flip else ears.x, ears.y) @ at(0, 0, flip=flip) @ at(0, 0, turn=lean, size=ears.size)
-            sheet.line(outline, darker(colour, 0.62), RIM * 2 / ears.size, place=side)
+            sheet.rim(outline, darker(colour, 0.62), RIM * 2 / ears.size, place=side)
             sheet.fill(outline, colour, place=side)
             if ears.tip:
                 top = outline.box[1]

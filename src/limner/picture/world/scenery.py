@@ -87,7 +87,7 @@ def draw_treetop(sheet: Sheet, time: str, x: float) -> None:
     """The lower edge of the leaves above a trunk that stands at x."""
     leaf = HOURS[time].on("#5a9a45")
     place = at(x, 0)
-    sheet.line(_TREETOP, darker(leaf, 0.5), 1.6, place=place)
+    sheet.rim(_TREETOP, darker(leaf, 0.5), 1.6, place=place)
     sheet.fill(_TREETOP, leaf, below=darker(leaf, 0.2), place=place)
     sheet.fill(_TREETOP_LIGHT, lighter(leaf, 0.16), place=place)
 

@@ -253,6 +253,7 @@ class Shape:
         below: the colour at the lower end of a shading that begins with ``colour`` at the upper.
         part: number of the part that it belongs to.
         clip: an outline (at the same place) beyond which nothing is drawn.
+        under: a line whose inner half a filling will cover; it is made bolder by what fillings grow.
     """
 
     outline: Outline
@@ -263,6 +264,7 @@ class Shape:
     below: Colour | None = None
     part: int = SCENERY
     clip: Outline | None = None
+    under: bool = False
 
 
 @dataclass
@@ -287,10 +289,21 @@ class Sheet:
         self.shapes.append(Shape(outline, where, colour, None, alpha, below, self.part, clip))
 
     def line(
-        self, outline: Outline, colour: Colour, width: float, *, alpha: float = 1.0, place: Place | None = None
+        self,
+        outline: Outline,
+        colour: Colour,
+        width: float,
+        *,
+        alpha: float = 1.0,
+        place: Place | None = None,
+        under: bool = False,
     ) -> None:
         where = self.place if place is None else self.place @ place
-        self.shapes.append(Shape(outline, where, colour, width, alpha, None, self.part, None))
+        self.shapes.append(Shape(outline, where, colour, width, alpha, None, self.part, None, under))
+
+    def rim(self, outline: Outline, colour: Colour, width: float, *, place: Place | None = None) -> None:
+        """The line around what is filled next; half its width will be seen."""
+        self.line(outline, colour, width, place=place, under=True)
 
     def box(self, part: int) -> Box | None:
         """Left, top, right and bottom of what is filled in a part, or None where there is nothing."""
@@ -308,32 +321,35 @@ class Sheet:
         return (left, top, right, bottom) if left < right else None
 
 
-class _States:
-    """The library's drawing states, which are dear to make and few."""
-
-    def __init__(self) -> None:
-        self._kept: dict[tuple[float | None, bool], Any] = {}
-
-    def get(self, width: float | None, smooth: bool) -> Any:
-        key = (width, smooth)
-        state = self._kept.get(key)
-        if state is None:
-            agg = _library()
-            if width is None:
-                state = agg.GraphicsState(drawing_mode=agg.DrawingMode.DrawFill, anti_aliased=smooth)
-            else:
-                state = agg.GraphicsState(
-                    drawing_mode=agg.DrawingMode.DrawStroke,
-                    anti_aliased=smooth,
-                    line_width=width,
-                    line_join=agg.LineJoin.JoinRound,
-                    line_cap=agg.LineCap.CapRound,
-                )
-            self._kept[key] = state
-        return state
+GROWTH = 0.5  # of the pixel that the library adds to the width of what it fills; with all of it 32 pixels look sooty
 
 
-_STATES = _States()
+@cache
+def _filling(smooth: bool) -> Any:
+    agg = _library()
+    return agg.GraphicsState(drawing_mode=agg.DrawingMode.DrawFill, anti_aliased=smooth)
+
+
+@cache
+def _stroking(smooth: bool) -> Any:
+    """A state is dear to make, so this one is changed for every line."""
+    agg = _library()
+    return agg.GraphicsState(
+        drawing_mode=agg.DrawingMode.DrawStroke,
+        anti_aliased=smooth,
+        line_join=agg.LineJoin.JoinRound,
+        line_cap=agg.LineCap.CapRound,
+    )
+
+
+def _line(shape: Shape, scale: float, size: int, smooth: bool) -> Any:
+    """The state that draws a line of the shape's width, whose path is ``scale`` times as large as its outline."""
+    assert shape.width is not None
+    state, width, place = _stroking(smooth), shape.width, shape.place
+    if shape.under:
+        width += GROWTH / (abs(place.a * place.d - place.b * place.c) ** 0.5 * size / 100)
+    state.line_width = width * scale
+    return state
 
 
 def render(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
@@ -342,7 +358,7 @@ def render(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
     pixels = np.zeros((size, size, 4), np.uint8)
     canvas = agg.CanvasRGBA32(pixels)
     stencil = _Stencil(size)
-    fill = _STATES.get(None, True)
+    fill = _filling(True)
     for shape in shapes:
         path, place, scale = _placed(shape.outline, shape.place, size)
         if shape.below is None:
@@ -350,7 +366,7 @@ def render(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
         else:
             paint = _shading((*shape.colour, shape.alpha), (*shape.below, shape.alpha))
         if shape.width is not None:
-            canvas.draw_shape(path, place, _STATES.get(shape.width * scale, True), stroke=paint)
+            canvas.draw_shape(path, place, _line(shape, scale, size, True), stroke=paint)
         else:
             canvas.draw_shape(path, place, fill if shape.clip is None else stencil.state(shape), fill=paint)
     return np.ascontiguousarray(pixels[:, :, :3])
@@ -368,9 +384,9 @@ def render_parts(shapes: Sequence[Shape], size: int) -> NDArray[np.uint8]:
         grey = shape.part * _STEP / 255
         paint = agg.SolidPaint(grey, grey, grey)
         if shape.width is None:
-            canvas.draw_shape(path, place, _STATES.get(None, False), fill=paint)
+            canvas.draw_shape(path, place, _filling(False), fill=paint)
         else:
-            canvas.draw_shape(path, place, _STATES.get(shape.width * scale, False), stroke=paint)
+            canvas.draw_shape(path, place, _line(shape, scale, size, False), stroke=paint)
     return ((pixels.astype(np.uint16) + _STEP // 2) // _STEP).astype(np.uint8)
 
 
@@ -388,7 +404,7 @@ class _Stencil:
             agg = _library()
             mask = np.zeros((self.size, self.size), np.uint8)
             path, place, _ = _placed(shape.clip, shape.place, self.size)
-            agg.CanvasG8(mask).draw_shape(path, place, _STATES.get(None, True), fill=agg.SolidPaint(1, 1, 1))
+            agg.CanvasG8(mask).draw_shape(path, place, _filling(True), fill=agg.SolidPaint(1, 1, 1))
             stencil = agg.Image(mask, agg.PixelFormat.Gray8)
             self._state = agg.GraphicsState(drawing_mode=agg.DrawingMode.DrawFill, stencil=stencil)
             self._of = (shape.clip, shape.place)
