@@ -26,13 +26,16 @@ from limner.picture.world.scene import Scene, Which, sample_scene
 from limner.picture.world.vocabulary import ANIMALS, COLOURS, HATS
 
 if TYPE_CHECKING:
-    from limner.picture.generator import PaintSettings, PictureGenerator
+    from limner.picture.generator import PictureGenerator
 
-Painter = Callable[[Sequence[str], int], Sequence[Image.Image]]  # prompts and the seed of the first; the others count on
+Painter = Callable[
+    [Sequence[str], int], Sequence[Image.Image]
+]  # prompts and the seed of the first; the others count on
 
 SEEDS, DRAWN_SEEDS = 5_000_000_000, 6_000_000_000  # of scenes; neither painters nor judges were trained on them
 LEAST_PICTURES, LEAST_SEEDS = 1000, 3  # for a claim
 TOGETHER = 16  # pictures asked for at once
+CEILING_SEED = 977  # of the drawings that judges are measured on
 CHANCE = 1 / (len(ANIMALS) * len(HATS) * len(COLOURS))  # that all three are right without reading the prompt
 SINGLES = ("animal", "hat", "colour", "count")
 
@@ -182,7 +185,9 @@ def summary(shares: Shares) -> dict[str, Share]:
         found[f"relation_{name.replace(' ', '_')}"] = pooled(shares, OF_TWO, name)
     found["bound_of_right_parts"] = pooled(shares, OF_TWO, "bound")
     found |= {name: pooled(shares, OF_ONE, name) for name in SINGLES}
-    found |= {name: pooled(shares, ("settings",), name) for name in ("background", "time") if name in shares["settings"]}
+    found |= {
+        name: pooled(shares, ("settings",), name) for name in ("background", "time") if name in shares["settings"]
+    }
     return found
 
 
@@ -199,13 +204,13 @@ def product_of_singles(shares: Shares, groups: Sequence[str]) -> float:
 # ── right or wrong ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def verdict(scene: Scene, reading: Reading) -> dict[str, bool]:
+def verdict(scene: Scene, reading: Reading, *, setting: bool = False) -> dict[str, bool]:
     """What of a scene is in a picture, as it was read.
 
     For one animal: ``animal``, ``hat`` and ``colour`` of the first figure read, the ``count``, and ``joint``, all of
     them. For two: the same as sets, ``joint`` if each animal has its own hat in its own colour, ``bound`` the same
     where both animals, both hats and both colours are there at all, and ``relation`` (and its name) if the animals
-    stand as they should, whatever they wear.
+    stand as they should, whatever they wear. With ``setting`` also ``background`` and ``time``, if the judge reads them.
     """
     asked, found = [Seen.of(figure) for figure in scene.figures], list(reading.figures)
     right = {"count": len(asked) == len(found)}
@@ -218,7 +223,7 @@ def verdict(scene: Scene, reading: Reading) -> dict[str, bool]:
         if all(right[name] for name in SINGLES):
             right["bound"] = right["joint"]
         right["relation"] = right[scene.relation] = _stands(scene, reading)
-    if reading.background is not None:
+    if setting and reading.background is not None:
         right["background"] = reading.background == scene.background
         right["time"] = reading.time == scene.time
     return right
@@ -248,7 +253,7 @@ def count_up(verdicts: Sequence[tuple[str, Mapping[str, bool]]]) -> Shares:
 # ── measuring ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Reader(Protocol):
+class Reader(Protocol):
     """What both judges do."""
 
     name: str
@@ -299,7 +304,7 @@ def measure(
         )
     judge = judge or load_judge()
     ceiling = judge.check(size)["triples"]
-    readers: tuple[_Reader, ...] = (judge, Rule())
+    readers: tuple[Reader, ...] = (judge, Rule())
     each = -(-pictures // len(GROUPS))
     asked = [
         (group, number, scene, prompt(scene, kind.style, background=kind.setting, time=kind.setting))
@@ -318,15 +323,14 @@ def measure(
     scenes = [scene for _, _, scene, _ in asked]
     drawings = [draw_again(scene, size, DRAWN_SEEDS) for scene in scenes]
     readings = {reader.name: reader.read(images) for reader in readers}
-    verdicts = {
-        name: [verdict(scene, reading) for scene, reading in zip(scenes, found, strict=True)]
-        for name, found in readings.items()
-    }
-    of_drawings = {
-        reader.name: [verdict(scene, found) for scene, found in zip(scenes, reader.read(drawings), strict=True)]
-        for reader in readers
-    }
     groups = [group for group, *_ in asked]
+
+    def judged(found: Sequence[Reading]) -> list[dict[str, bool]]:
+        each = zip(groups, scenes, found, strict=True)
+        return [verdict(scene, reading, setting=GROUPS[group].setting) for group, scene, reading in each]
+
+    verdicts = {name: judged(found) for name, found in readings.items()}
+    of_drawings = {reader.name: judged(reader.read(drawings)) for reader in readers}
     features, drawn = judge.look(images)[1], judge.look(drawings)[1]
     others = judge.look([draw_again(scene, size, 2 * DRAWN_SEEDS) for scene in scenes])[1]
     of_one = [number for number, group in enumerate(groups) if group in OF_ONE]
@@ -339,7 +343,8 @@ def measure(
         shares={name: count_up(list(zip(groups, found, strict=True))) for name, found in verdicts.items()},
         ceilings={name: count_up(list(zip(groups, found, strict=True))) for name, found in of_drawings.items()},
         shuffled=sum(
-            (Share(int(verdict(scenes[other], readings[judge.name][one])["joint"]), 1) for one, other in shifted), Share()
+            (Share(int(verdict(scenes[other], readings[judge.name][one])["joint"]), 1) for one, other in shifted),
+            Share(),
         ),
         agreement=sum(
             (
@@ -365,14 +370,44 @@ def measure(
     )
 
 
+def ceiling_of(reader: Reader, size: int, count: int) -> dict[str, Share]:
+    """How much of fresh drawings a judge reads rightly: ``triples``, ``pairs``, ``binding``, ``relations``, …
+
+    Args:
+        count: drawings of one animal with a held-back triple; of each other kind, half as many.
+    """
+    verdicts: list[tuple[str, Mapping[str, bool]]] = []
+    for group, many in (("heldout_triples", count), ("heldout_pairs", count // 2), ("heldout_binding", count // 2)):
+        scenes = scenes_of(group, many, CEILING_SEED)
+        for start in range(0, many, 500):
+            some = scenes[start : start + 500]
+            found = reader.read([draw_again(scene, size, DRAWN_SEEDS) for scene in some])
+            verdicts += [
+                (group, verdict(scene, reading, setting=True)) for scene, reading in zip(some, found, strict=True)
+            ]
+    shares = count_up(verdicts)
+    return {
+        "triples": shares["heldout_triples"]["joint"],
+        "pairs": shares["heldout_pairs"]["joint"],
+        "binding": shares["heldout_binding"]["joint"],
+        "relations": shares["heldout_binding"]["relation"],
+        **{name: shares["heldout_triples"][name] for name in SINGLES},
+        **{
+            name: pooled(shares, tuple(shares), name)
+            for name in ("background", "time")
+            if name in shares["heldout_pairs"]
+        },
+    }
+
+
 def draw_again(scene: Scene, size: int, away: int) -> Image.Image:
     """A drawing of the same words with other chances."""
     return Image.fromarray(draw(replace(scene, seed=scene.seed + away), size).image)
 
 
-def painter_of(generator: PictureGenerator, settings: PaintSettings) -> Painter:
-    """A picture model as a painter."""
-    return lambda prompts, seed: [one.image for one in generator.generate(prompts, seed=seed, settings=settings)]
+def painter_of(generator: PictureGenerator, **settings: Any) -> Painter:
+    """A picture model as a painter; ``settings`` such as ``steps=25`` go to ``PictureGenerator.generate``."""
+    return lambda prompts, seed: [one.image for one in generator.generate(prompts, seed=seed, **settings)]
 
 
 def frechet(a: Tensor, b: Tensor) -> float:

@@ -72,7 +72,7 @@ class JudgeConfig:
     @property
     def stride(self) -> int:
         """Pixels across that one vector of the last stage stands for."""
-        return 2 ** len(self.widths)
+        return int(2 ** len(self.widths))
 
 
 class _Convolution(nn.Module):
@@ -130,7 +130,9 @@ class JudgeNetwork(nn.Module):
         self.question = nn.Linear(before, FIGURES * config.heads * before)
         self.value = nn.Linear(before, before)
         self.mixed = nn.Linear((config.heads + 1) * before, 2 * before)
-        heads = {name: nn.Linear(2 * before if name in OF_FIGURE else before, len(words)) for name, words in WORDS.items()}
+        heads = {
+            name: nn.Linear(2 * before if name in OF_FIGURE else before, len(words)) for name, words in WORDS.items()
+        }
         self.head = nn.ModuleDict(heads)
 
     def features(self, pixels: Tensor) -> tuple[Tensor, Tensor]:

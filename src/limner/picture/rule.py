@@ -8,10 +8,11 @@ What the hour does to an animal's colours is known as well, so that every head i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -34,19 +35,24 @@ SIZE = 64  # pixels a side that every picture is brought to
 PIXELS, FRAME, LOW = 34, 3.4, 0.72  # of a template: a side, the same in head units, and where the head's middle is
 FACE = (-0.4, 0.8)  # of a head, from where to where no hat hides it
 COARSE = 7.5  # pixels of a head unit in the coarse search
-UNITS = tuple(6.4 * 1.14**step for step in range(7))  # pixels of a head unit in pictures of SIZE
+UNITS = tuple(5.6 * 1.14**step for step in range(8))  # pixels of a head unit in pictures of SIZE
 LEFT, TOP, BOTTOM = 5.0, 15.0, 50.0  # pixels from the edges (of SIZE) within which middles of heads are
-APART, ACROSS = 1.3, 20.0  # two heads are so many units apart; side by side, at least so many pixels across
+DRAWN = (32, 64, 128)  # templates are as sharp as a picture of the nearest of these sizes
+SECOND = {32: 0.5, 64: -0.7, 128: -0.5}  # the score from which on there is a second head, chosen on drawings
+# How the renderer places two: the largest unit, the larger by the smaller one, how far apart across (stacked, or else
+# beside) and downwards (stacked at least, beside at most) in units of the larger.
+LARGEST, RATIO, STACKED, BESIDE, BELOW, LEVEL = 12.0, 2.0, 1.25, 2.15, 0.75, 2.5
 # How well a head fits is the logarithm of (what is to explain) / (what is left), per pixel. Tried on drawings:
 NEAR = 0.07  # squared distance of two colours, red, green and blue from 0 to 1, that is as bad as no explanation
-PLAIN, EVEN = 0.06, 0.002  # added to what is to explain in the coarse search, and to what is left, so that both are some
+PLAIN, EVEN = 0.06, 0.002  # added to what is to explain in the coarse search, and to what is left
 LARGE = 0.4  # large heads count more, by this power of their unit
 FIT = 1.5  # weight of the explained share of the animal's own variance: brown is not yet a bear
-CANDIDATES, FINALISTS = 8, 3  # heads that are looked at closely, and most closely
-SECOND = -0.35  # from here on there is a second head
+CANDIDATES, FINALISTS = 5, 2  # heads that are looked at closely, and most closely
 ROUGHLY = tuple(product((-0.12, 0.0, 0.12), (-0.12, 0.0, 0.12), (0.93, 1.0, 1.07), (0.0,)))
 FINELY = tuple(product((-0.06, 0.0, 0.06), (-0.06, 0.0, 0.06), (1.0,), (-0.12, 0.0, 0.12)))
 ANIMAL, HAT = 1, 2  # numbers of the parts
+
+Steps = tuple[tuple[float, ...], ...]  # changes of x and y in head units, of the size, of the tilt in radians
 
 
 @cache
@@ -86,8 +92,11 @@ class _Heads:
         )
 
 
-def _drawn_head(figure: Figure, turned: bool, pixels: int) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """A head with its hat, and whose each pixel is; all that hangs on chance is in the middle of its range."""
+def _drawn_head(figure: Figure, turned: bool, pixels: int, drawn: int) -> tuple[Tensor, Tensor]:
+    """A head with its hat, and whose each pixel is; all that hangs on chance is in the middle of its range.
+
+    As sharp as in a picture of ``drawn`` pixels that was brought to SIZE.
+    """
     dice = Dice(0, "template")
     dice.random = lambda: 0.4999 if turned else 0.5
     drawer = FigureDrawer(figure, dice, Light(), (ANIMAL, HAT), alone=True)
@@ -96,42 +105,42 @@ def _drawn_head(figure: Figure, turned: bool, pixels: int) -> tuple[np.ndarray, 
     shapes: list[Shape] = drawer.sheet.shapes
     for shape in shapes:
         shape.place = at(50, 100 * LOW, size=100 / FRAME) @ shape.place
-    return render(shapes, pixels), render_parts(shapes, pixels)
+    image = Image.fromarray(render(shapes, round(pixels * drawn / SIZE)))
+    image = image.resize((pixels, pixels), Image.Resampling.BICUBIC)
+    colours = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+    return colours, torch.from_numpy(render_parts(shapes, pixels))
 
 
 @cache
-def _heads(animal: str, pixels: int) -> _Heads:
+def _heads(animal: str, drawn: int, pixels: int) -> _Heads:
     """All heads of an animal, PIXELS across, or half of it from the same drawings."""
-    if pixels != PIXELS:
-        images, parts, names = _drawn_heads(animal)
-        half = F.avg_pool2d(images, PIXELS // pixels), (F.avg_pool2d(parts, PIXELS // pixels) > 0.5).float()
-        return _Heads(*half, names)
-    return _Heads(*_drawn_heads(animal))
+    images, parts, names = _drawn_heads(animal, drawn)
+    times = PIXELS // pixels
+    return _Heads(F.avg_pool2d(images, times), (F.avg_pool2d(parts, times) > 0.5).float(), names)
 
 
 @cache
-def _drawn_heads(animal: str) -> tuple[Tensor, Tensor, list[tuple[str | None, str | None]]]:
+def _drawn_heads(animal: str, drawn: int) -> tuple[Tensor, Tensor, list[tuple[str | None, str | None]]]:
     wearing = [(None, None, False), *product(HATS, COLOURS, (False, True))]
-    drawn = [_drawn_head(Figure(animal, "sitting", hat, colour), turned, PIXELS) for hat, colour, turned in wearing]
-    images = torch.from_numpy(np.stack([image for image, _ in drawn])).permute(0, 3, 1, 2).float() / 255
-    whose = torch.from_numpy(np.stack([parts for _, parts in drawn]))
+    heads = [_drawn_head(Figure(animal, "sitting", hat, colour), way, PIXELS, drawn) for hat, colour, way in wearing]
+    whose = torch.stack([parts for _, parts in heads])
     parts = torch.stack([(whose == part).float() for part in (ANIMAL, HAT)])
-    return images, parts, [(hat, colour) for hat, colour, _ in wearing]
+    return torch.stack([image for image, _ in heads]), parts, [(hat, colour) for hat, colour, _ in wearing]
 
 
 # ── the coarse search ──────────────────────────────────────────────────────────────────────────────────
 
 
 @cache
-def _faces() -> tuple[Tensor, Tensor]:
+def _faces(drawn: int) -> tuple[Tensor, Tensor]:
     """The lower half of all bare heads, which no hat hides, and where they are seen: (animals, 3 and 1, rows, across)."""
     pixels = round(FRAME * COARSE)
     first, last = (round((FRAME * LOW + y) * COARSE) for y in FACE)
     images, masks = [], []
     for animal in ANIMALS:
-        image, whose = _drawn_head(Figure(animal, "sitting"), False, pixels)
-        images.append(torch.from_numpy(image[first:last]).permute(2, 0, 1).float() / 255)
-        masks.append(torch.from_numpy(whose[first:last] == ANIMAL)[None].float())
+        image, whose = _drawn_head(Figure(animal, "sitting"), False, pixels, drawn)
+        images.append(image[:, first:last])
+        masks.append((whose[first:last] == ANIMAL)[None].float())
     return torch.stack(images), torch.stack(masks)
 
 
@@ -150,10 +159,20 @@ class _Guess:
     def near(self, other: _Guess, units: float) -> bool:
         return bool((self.x - other.x) ** 2 + (self.y - other.y) ** 2 < (units * max(self.unit, other.unit)) ** 2)
 
+    def beside(self, other: _Guess) -> Arrangement | None:
+        """How two heads could stand together; None: not as the renderer places any."""
+        small, large = sorted((self.unit, other.unit))
+        across, down = abs(self.x - other.x) / large, abs(self.y - other.y) / large
+        if self.animal == other.animal or large > LARGEST or large > RATIO * small or down > LEVEL:
+            return None
+        if across >= BESIDE:
+            return "beside"
+        return "stacked" if across >= STACKED and down >= BELOW else None
 
-def _search(picture: Tensor) -> list[_Guess]:
+
+def _search(picture: Tensor, drawn: int) -> list[_Guess]:
     """Where which face might be, best first; picture of shape (3, SIZE, SIZE), from 0 to 1."""
-    faces, masks = _faces()
+    faces, masks = _faces(drawn)
     share, rest = _lights()
     share, rest = share[::3], rest[::3]  # the hours alone
     count = masks.sum(dim=(1, 2, 3))  # (animals,)
@@ -190,11 +209,11 @@ def _search(picture: Tensor) -> list[_Guess]:
     return sorted(guesses, key=lambda guess: -guess.score)
 
 
-def _some(guesses: Sequence[_Guess], avoid: _Guess | None) -> list[_Guess]:
-    """The best guesses that say different things."""
+def _some(guesses: Sequence[_Guess], first: _Guess | None = None) -> list[_Guess]:
+    """The best guesses that say different things; with ``first``, such as could stand beside it."""
     kept: list[_Guess] = []
     for guess in guesses:
-        if avoid is not None and (guess.animal == avoid.animal or guess.near(avoid, APART)):
+        if first is not None and guess.beside(first) is None:
             continue
         if not any(guess.animal == other.animal and guess.near(other, 0.6) for other in kept):
             kept.append(guess)
@@ -206,9 +225,9 @@ def _some(guesses: Sequence[_Guess], avoid: _Guess | None) -> list[_Guess]:
 # ── looking finely ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _refine(picture: Tensor, guess: _Guess, steps: Sequence[tuple[float, float, float, float]], pixels: int) -> _Guess:
+def _refine(picture: Tensor, drawn: int, guess: _Guess, steps: Steps, pixels: int) -> _Guess:
     """The best of all hats for an animal, over small changes of (x, y, as head units; size; tilt)."""
-    heads = _heads(ANIMALS[guess.animal], pixels)
+    heads = _heads(ANIMALS[guess.animal], drawn, pixels)
     tries = [
         (guess.x + x * guess.unit, guess.y + y * guess.unit, guess.unit * size, guess.turn + turn)
         for x, y, size, turn in steps
@@ -255,22 +274,25 @@ class Rule:
         return [self._read(image) for image in images]
 
     def _read(self, image: Image.Image) -> Reading:
+        drawn = min(DRAWN, key=lambda size: abs(math.log(size / image.width)))
         small = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
         picture = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
-        guesses = _search(picture)
-        first = _best(picture, _some(guesses, None))
+        guesses = _search(picture, drawn)
+        first = _best(picture, drawn, _some(guesses))
         others = _some(guesses, first)
-        second = _best(picture, others) if others else None
-        if second is None or second.score < SECOND or second.near(first, APART):
+        second = _best(picture, drawn, others) if others else first
+        arrangement = second.beside(first)
+        if arrangement is None or second.score < SECOND[drawn]:
             return Reading("alone", (_seen(first),))
-        arrangement: Arrangement = "stacked" if abs(first.x - second.x) < ACROSS else "beside"
         ordered = sorted((first, second), key=lambda head: -head.y if arrangement == "stacked" else head.x)
         return Reading(arrangement, tuple(map(_seen, ordered)))
 
 
-def _best(picture: Tensor, guesses: Sequence[_Guess]) -> _Guess:
-    rough = sorted((_refine(picture, guess, ROUGHLY, PIXELS // 2) for guess in guesses), key=lambda guess: -guess.score)
-    return max((_refine(picture, guess, FINELY, PIXELS) for guess in rough[:FINALISTS]), key=lambda guess: guess.score)
+def _best(picture: Tensor, drawn: int, guesses: Sequence[_Guess]) -> _Guess:
+    def close(some: Sequence[_Guess], steps: Steps, pixels: int) -> list[_Guess]:
+        return sorted((_refine(picture, drawn, guess, steps, pixels) for guess in some), key=lambda guess: -guess.score)
+
+    return close(close(guesses, ROUGHLY, PIXELS // 2)[:FINALISTS], FINELY, PIXELS)[0]
 
 
 def _seen(head: _Guess) -> Seen:
