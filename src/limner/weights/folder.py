@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 FORMAT = "limner"
 TOKENIZER = "tokenizer.json"
 VERSION = 1
-KINDS = {"model": "text model", "picture": "picture model", "autoencoder": "picture autoencoder"}
+KINDS = {
+    "model": "text model",
+    "picture": "picture model",
+    "autoencoder": "picture autoencoder",
+    "judge": "judge of pictures",
+}
 
 
 class SavableTokenizer(Protocol):
