@@ -263,8 +263,17 @@ def _entry(name: str, path: Path) -> Entry:
     try:
         path = _model_of(path)
         values = read_json(path / "config.json")
-        config, card = _described(path, values)
         parameters = count_parameters(path)
+        if "judge" in values:
+            return Entry(
+                name=name,
+                path=str(path),
+                kind="judge of pictures",
+                parameters=parameters,
+                bytes=_bytes(path),
+                **_said(values.get("card") or {}),
+            )
+        config, card = _described(path, values)
     except (LimnerError, OSError, ValueError, KeyError, TypeError) as problem:
         return Entry(name, str(path), problem=str(problem))
     kinds = {(True, False): "text generator", (False, True): "text encoder"}
@@ -273,11 +282,18 @@ def _entry(name: str, path: Path) -> Entry:
         path=str(path),
         kind=kinds.get((config.decoder is not None, config.encoder is not None), "encoder-decoder"),
         parameters=parameters,
-        bytes=sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
+        bytes=_bytes(path),
         context=config.context_length,
-        licence=str(card.get("licence", "")),
-        trained_on=_text(card.get("trained_on", "")),
+        **_said(card),
     )
+
+
+def _bytes(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.iterdir() if file.is_file())
+
+
+def _said(card: Mapping[str, Any]) -> dict[str, str]:
+    return {"licence": str(card.get("licence", "")), "trained_on": _text(card.get("trained_on", ""))}
 
 
 def _described(path: Path, values: Mapping[str, Any]) -> tuple[ModelConfig, Mapping[str, Any]]:
