@@ -315,6 +315,8 @@ def _entry(name: str, path: Path) -> Entry:
             "parameters": parameters,
             "bytes": sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
         }
+        if "judge" in values:
+            return Entry(kind="judge of pictures", **common, **_said(values.get("card") or {}))
         if "picture" in values:  # read as plain values: the classes that describe pictures would load torch
             height, width = (int(side) for side in values["picture"]["size"])
             return Entry(

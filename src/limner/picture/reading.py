@@ -33,7 +33,7 @@ class Reading:
 
     Attributes:
         arrangement: one animal, two side by side, or one on the other's back.
-        figures: from left to right; of two that are stacked, the lower one first.
+        figures: from left to right; of two that are stacked, the lower one first; none where no animal was found.
         background, time: None where the judge does not read them.
     """
 

@@ -38,7 +38,7 @@ COARSE = 7.5  # pixels of a head unit in the coarse search
 UNITS = tuple(5.6 * 1.14**step for step in range(8))  # pixels of a head unit in pictures of SIZE
 LEFT, TOP, BOTTOM = 5.0, 15.0, 50.0  # pixels from the edges (of SIZE) within which middles of heads are
 DRAWN = (32, 64, 128)  # templates are as sharp as a picture of the nearest of these sizes
-SECOND = {32: 0.5, 64: -0.7, 128: -0.5}  # the score from which on there is a second head, chosen on drawings
+FIRST, SECOND = -2.2, {32: 0.5, 64: -0.7, 128: -0.5}  # scores from which on there is a head, and a second one
 # How the renderer places two: the largest unit, the larger by the smaller one, how far apart across (stacked, or else
 # beside) and downwards (stacked at least, beside at most) in units of the larger.
 LARGEST, RATIO, STACKED, BESIDE, BELOW, LEVEL = 12.0, 2.0, 1.25, 2.15, 0.75, 2.5
@@ -278,7 +278,11 @@ class Rule:
         small = image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
         picture = torch.from_numpy(np.array(small)).permute(2, 0, 1).float() / 255
         guesses = _search(picture, drawn)
+        if not guesses:
+            return Reading("alone", ())
         first = _best(picture, drawn, _some(guesses))
+        if first.score < FIRST:
+            return Reading("alone", ())
         others = _some(guesses, first)
         second = _best(picture, drawn, others) if others else first
         arrangement = second.beside(first)

@@ -66,6 +66,8 @@ def _wrapped(text: str, width: int = 28) -> list[str]:
 
 def _in_words(reading: Reading) -> str:
     between = " under " if reading.arrangement == "stacked" else " | "
+    if not reading.figures:
+        return "nothing"
     return between.join(
         seen.animal if seen.hat is None else f"{seen.animal} in {seen.colour} {seen.hat}" for seen in reading.figures
     )

@@ -184,14 +184,20 @@ def judge_loss(logits: dict[str, Tensor], wanted: dict[str, Tensor]) -> Tensor:
 
 
 def train_judge(
-    out: Path, chosen: TrainSettings, watchers: Sequence[Watcher] = (), *, drawings: int = DRAWINGS, workers: int = 2
+    out: Path,
+    chosen: TrainSettings,
+    watchers: Sequence[Watcher] = (),
+    *,
+    drawings: int = DRAWINGS,
+    workers: int = 2,
+    validation: int = VALIDATION,
 ) -> Outcome:
     """Train a judge; the best network is ``out/model``.
 
     Args:
         out: the run folder, new.
         chosen: how it is trained.
-        drawings: how many are made, and gone through again and again.
+        drawings, validation: how many are made to train on, again and again, and to evaluate.
         workers: processes that draw.
 
     Raises:
@@ -204,7 +210,7 @@ def train_judge(
     network = JudgeNetwork(config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     folder = RunFolder.create(out, {"kind": "judge", "train": chosen.to_dict()}, chosen.keep)
     drawn = draw_all(TRAINING_SEEDS, drawings, config.size, workers)
-    pixels, wanted = draw_some(VALIDATION_SEEDS, VALIDATION, config.size)
+    pixels, wanted = draw_some(VALIDATION_SEEDS, validation, config.size)
     shown, answers = to_network(pixels), {name: torch.from_numpy(values) for name, values in wanted.items()}
 
     def batch(index: int) -> tuple[Tensor, dict[str, Tensor]]:
