@@ -102,6 +102,7 @@ class Trap:
         ("half.parquet", b"PAR1" + b"\x15\x00" * 90, "0 readable documents"),
         ("half.jsonl", b'{"text": "The cat sat on t', "0 readable documents"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",  # gzip writes the time into the bytes
 )
 def test_data_with_nothing_to_learn_from(name: str, content: bytes, says: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
