@@ -65,6 +65,9 @@ class DiffusionConfig:
         loss: the quantity whose squared error is taken; the prediction is converted to it.
         min_snr: each error is weighed by min(SNR, this) in units of the picture's error (Hang et al. 2023,
             arXiv:2303.09556); None: no weighing.
+        shift: moves all times, in training and in painting, towards noise: t becomes s·t / (1 + (s − 1)·t) (Esser et al.
+            2024, section 5.3.2). A picture of n times the side holds the same noise n times better, since neighbouring
+            pixels say the same; with a shift of n it is as hard to see as the small one.
         nearest: times below it count as it when a prediction is divided by them.
     """
 
@@ -73,7 +76,12 @@ class DiffusionConfig:
     loss: Quantity = "flow"
     min_snr: float | None = None
     time: UniformTime | LogitNormalTime = field(default_factory=LogitNormalTime)
+    shift: float = 1.0
     nearest: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not self.shift > 0:
+            raise ConfigError(f"shift is {self.shift:g}, but it multiplies noise. Choose a number above 0.")
 
 
 # ── the model ──────────────────────────────────────────────────────────────────────────────────────────

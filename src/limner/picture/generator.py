@@ -402,9 +402,9 @@ class PictureGenerator:
         tap: Tap = NO_TAP,
         record: bool = True,
     ) -> Picture:
-        process = self.config.diffusion.process
+        process, shift = self.config.diffusion.process, self.config.diffusion.shift
         assert settings.strength is not None
-        times = make_times(process, max(1, round(settings.steps * settings.strength)), settings.strength)
+        times = make_times(process, max(1, round(settings.steps * settings.strength)), settings.strength, shift)
         total = looks_of(settings)
         looks: list[Look] = []
         count = 0

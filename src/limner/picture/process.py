@@ -108,12 +108,18 @@ def draw_times(config: DiffusionConfig, count: int, generator: torch.Generator |
     share = share[torch.randperm(count, generator=generator)]
     match config.time:
         case UniformTime():
-            return share
+            times = share
         case LogitNormalTime(mean=mean, deviation=deviation):
             normal = torch.special.ndtri(share.double().clamp(1e-6, 1 - 1e-6)).float()
-            return torch.sigmoid(mean + deviation * normal)
+            times = torch.sigmoid(mean + deviation * normal)
         case _:
             assert_never(config.time)
+    return shifted(times, config.shift)
+
+
+def shifted(time: Tensor, shift: float) -> Tensor:
+    """Times moved towards noise, as ``DiffusionConfig.shift`` says; 0 and 1 stay."""
+    return time if shift == 1.0 else shift * time / (1 + (shift - 1) * time)
 
 
 def loss(

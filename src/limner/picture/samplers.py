@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from limner.picture.config import Flow, Process
-from limner.picture.process import levels, slopes
+from limner.picture.process import levels, shifted, slopes
 
 Look = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Fresh = Callable[[], Tensor]  # new noise, shape of x
@@ -26,13 +26,13 @@ Sampler = Callable[[Look, Tensor, Tensor, Process, Fresh], Tensor]
 Name = Literal["euler", "heun", "ddim", "dpm++", "ancestral"]
 
 
-def make_times(process: Process, steps: int, first: float = 1.0) -> Tensor:
-    """The times of steps + 1 moments from ``first`` down to 0, float32.
+def make_times(process: Process, steps: int, first: float = 1.0, shift: float = 1.0) -> Tensor:
+    """The times of steps + 1 moments from ``first`` down to 0, float32, evenly spaced before they are shifted.
 
     A variance-preserving process starts a little before 1, where x_t holds nothing of the picture at all.
     """
     start = min(first, 1.0 if isinstance(process, Flow) else 0.999)
-    return torch.linspace(start, 0.0, steps + 1)
+    return shifted(torch.linspace(start, 0.0, steps + 1), shift)
 
 
 def euler(look: Look, x: Tensor, times: Tensor, process: Process, fresh: Fresh) -> Tensor:

@@ -33,7 +33,6 @@ def picturebook() -> PicturePlan:
             num_layers=8,
             num_heads=4,
             bottleneck=128,
-            time_mean=0.6,
             dtype="bfloat16",
         ),
         train={

@@ -74,8 +74,8 @@ class PictureSettings:
         autoencoder: the folder of one that limner trained; the model then works on its latents, and ``patch`` counts in
             them. None: on pixels.
         caption_drop: share of the batches' captions that are replaced by the empty prompt, for guidance.
-        process, predict, loss, min_snr, time_mean, time_deviation: see ``DiffusionConfig``; time ``uniform`` ignores
-            the last two.
+        process, predict, loss, min_snr, time_mean, time_deviation, shift: see ``DiffusionConfig``; time ``uniform``
+            ignores mean and deviation. A shift of 0 is chosen: the side, of pixels or of the latent, over 32.
         sample_steps, guidance: of the pictures shown while it learns.
     """
 
@@ -101,8 +101,9 @@ class PictureSettings:
     loss: Literal["x", "noise", "v", "flow"] = "flow"
     min_snr: float | None = None
     time: Literal["logit-normal", "uniform"] = "logit-normal"
-    time_mean: float = 0.4
+    time_mean: float = 1.2
     time_deviation: float = 1.0
+    shift: float = 0.0
     evaluate_pictures: int = 256
     sample_steps: int = 16
     guidance: float = 3.0
@@ -117,14 +118,15 @@ class PictureSettings:
                     f"{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
                 )
 
-    def diffusion(self) -> DiffusionConfig:
-        """As the model's own description has it."""
+    def diffusion(self, factor: int = 1) -> DiffusionConfig:
+        """As the model's own description has it; ``factor`` is the autoencoder's."""
         return DiffusionConfig(
             process=Flow() if self.process == "flow" else VariancePreserving(self.process),
             predict=self.predict,
             loss=self.loss,
             min_snr=self.min_snr,
             time=UniformTime() if self.time == "uniform" else LogitNormalTime(self.time_mean, self.time_deviation),
+            shift=self.shift or max(1.0, self.pixels / factor / 32),
         )
 
 
@@ -325,7 +327,7 @@ def choose(
             context_length=context,
             prompt_layers=picture.prompt_layers,
             bottleneck=picture.bottleneck if picture.bottleneck >= 0 else (128 if channels * patch**2 > 256 else 0),
-            diffusion=picture.diffusion(),
+            diffusion=picture.diffusion(factor),
             autoencoder=None if coder is None else coder.config,
         )
         if best is not None and count_parameters(config) > wanted:
