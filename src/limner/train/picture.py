@@ -614,7 +614,7 @@ def start(
         plan = replace(plan, prompts=tuple(corpus.validation.captions(number)[0] for number in several))
     captions = read_captions(corpus.train)
     words = Counter(word for text in captions for word in words_of(text))
-    size = plan.picture.vocab_size or min(8192, max(512, 2 * len(words)))
+    size = plan.picture.vocab_size or min(8192, max(1024, 4 * len(words)))
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size)
     longest = max(len(ids) for ids in tokenizer.encode_batch(captions)) + 1
     choice = choose(plan, corpus, tokenizer, longest, coder)
