@@ -333,6 +333,8 @@ def prepare_pictures(
 ) -> PictureData:
     """Read, divide, scale and cut every captioned picture at or under ``paths``; or open what an earlier call made.
 
+    With ``captions="none"`` every picture has one caption, the empty one.
+
     Args:
         paths: files and folders, see ``read_pictures``.
         size: pixels; the side of the square, or of a square of the area that all buckets have.
@@ -358,7 +360,7 @@ def prepare_pictures(
     cache = Path(cache).expanduser()
     files = find_pictures(paths, options, walked, passing=cache)
     if not files.sources:
-        raise no_pictures(walked)
+        raise no_pictures(walked, captions)
     job = _Job(files, options, shapes, validation, split_seed, max(1, workers or _cores()), walked)
     folder = cache / job.fingerprint()[:20]
     reused = True
@@ -435,7 +437,7 @@ class _Job:
                     report.duplicates += 1  # the same with other captions is kept, and is in the same part
                     continue
                 report.enlarged += one.enlarged
-                writers[plan.part(one.key)].add(one.bucket, one.array, one.picture.captions)
+                writers[plan.part(one.key)].add(one.bucket, one.array, one.picture.captions or ("",))
         progress("reading pictures", total, total)
         for part, writer in writers.items():
             if not len(writer):
@@ -457,7 +459,7 @@ class _Job:
         if plan is None:
             report.skips = self.walked.skips + report.skips
             report.skip_counts = self.walked.skip_counts + report.skip_counts
-            raise no_pictures(report)
+            raise no_pictures(report, self.options.captions)
         return plan
 
     def _fitted(
