@@ -352,8 +352,8 @@ class TestFolders:
         ]  # fmt: skip
         assert report.summary().startswith("6 pictures from 5 files (")
         assert not report.skips
+        (tmp_path / "empty").mkdir()
         with pytest.raises(DataError, match=r"0 readable pictures \(no files\).*Give a folder of PNG"):
-            (tmp_path / "empty").mkdir()
             read(tmp_path / "empty", captions="none")
 
 
