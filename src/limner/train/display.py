@@ -184,6 +184,7 @@ class Live(Watcher):
         """The panel as it is now."""
         from rich.columns import Columns
         from rich.console import Group
+        from rich.padding import Padding
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -203,7 +204,7 @@ class Live(Watcher):
         told = (Text.assemble((name, "dim"), "\n", (value, "bold")) for name, value in cells)
         numbers = Columns(told, padding=(0, 3))  # as many rows as it takes
         parts: list[RenderableType] = [
-            ProgressBar(total=1.0, completed=report.progress),
+            Padding(ProgressBar(total=1.0, completed=report.progress), 0),  # which ends the bar's line
             numbers,
             Text(sparkline(self.curve), "cyan"),
         ]
