@@ -115,7 +115,7 @@ def load(
 
     from limner.text.generator import TextGenerator
     from limner.tokens import Tokenizer
-    from limner.weights.folder import check_vocabulary, kind_of, load_model, read_config
+    from limner.weights.folder import KINDS, check_vocabulary, kind_of, load_model, read_config
 
     folder, place = find(name_or_path), read_device(device)
     if threads is not None:
@@ -124,8 +124,12 @@ def load(
         torch.set_num_threads(threads)
     automatic = isinstance(dtype, str) and dtype == "auto"
     kind = torch.float32 if dtype is None or automatic else read_dtype(dtype)
-    if kind_of(read_config(folder)) == "picture":
+    if (made := kind_of(read_config(folder))) == "picture":
         return _load_picture(folder, place, None if automatic else kind)
+    if made not in ("model", None):
+        raise WeightsError(
+            f"{folder} is a {KINDS[made]}, but a model that writes or paints is needed. Give another folder."
+        )
     model, config, card = load_model(folder, dtype=kind)
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(tokenizer.vocab_size, config, folder)
@@ -317,6 +321,8 @@ def _entry(name: str, path: Path) -> Entry:
         }
         if "judge" in values:
             return Entry(kind="judge of pictures", **common, **_said(values.get("card") or {}))
+        if "autoencoder" in values:
+            return Entry(kind="picture autoencoder", **common, **_said(values.get("card") or {}))
         if "picture" in values:  # read as plain values: the classes that describe pictures would load torch
             height, width = (int(side) for side in values["picture"]["size"])
             return Entry(

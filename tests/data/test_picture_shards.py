@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limner.core.errors import ConfigError, DataError, ShapeError
-from limner.data import PictureData, PictureSet, PictureSetWriter, pixels, prepare_pictures
+from limner.data import PictureBatches, PictureData, PictureSet, PictureSetWriter, pixels, prepare_pictures
 from limner.data import picture_shards as module
 from limner.data.split import digest, held_back
 
@@ -378,6 +378,18 @@ class TestMishaps:
         (tmp_path / "empty").mkdir()
         with pytest.raises(DataError, match=r"\(no files\)"):
             prepare(tmp_path, tmp_path / "empty")
+
+    def test_pictures_without_captions_when_none_are_asked_for(self, tmp_path: Path) -> None:
+        folder = fill(tmp_path / "data", 30)
+        told = prepare(tmp_path)
+        for path in folder.glob("00[01]*.txt"):
+            path.unlink()
+        bare = prepare(tmp_path, captions="none")
+        assert set(names(bare.train)) == {""}
+        assert bare.report.captions == 0
+        for one, other in ((bare.train, told.train), (bare.validation, told.validation)):
+            assert np.array_equal(one.arrays[0], other.arrays[0]), "the same pictures are held back"
+        assert PictureBatches(bare.train, 4, seed=0)(3).captions == [""] * 4
 
     def test_the_cache_may_lie_among_the_data(self, tmp_path: Path) -> None:
         folder = fill(tmp_path / "data", 5)

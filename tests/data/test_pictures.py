@@ -338,6 +338,24 @@ class TestFolders:
         with pytest.raises(ConfigError, match="captions is 'names'"):
             read(tmp_path, captions="names")
 
+    def test_pictures_as_they_are_when_no_captions_are_asked_for(self, tmp_path: Path) -> None:
+        (tmp_path / "bare.png").write_bytes(encoded(plain()))
+        with_caption(tmp_path, "told.png", encoded(plain(BLUE)))
+        (tmp_path / "latin.png").write_bytes(encoded(plain(GREEN)))
+        (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+        (tmp_path / "names.jsonl").write_text("{broken\n")
+        tar_of(tmp_path / "more.tar", {"1.png": encoded(plain()), "1.txt": b"one", "2.png": encoded(plain(BLUE))})
+        parquet.write_table(arrow.table({"image": [encoded(plain())], "a": ["x"], "b": ["y"]}), tmp_path / "z.parquet")
+        found, report = read(tmp_path, captions="none")
+        assert [(name, texts) for name, _, texts in found] == [
+            ("bare.png", ()), ("latin.png", ()), ("1.png", ()), ("2.png", ()), ("told.png", ()), ("z.parquet:1", ()),
+        ]  # fmt: skip
+        assert report.summary().startswith("6 pictures from 5 files (")
+        assert not report.skips
+        (tmp_path / "empty").mkdir()
+        with pytest.raises(DataError, match=r"0 readable pictures \(no files\).*Give a folder of PNG"):
+            read(tmp_path / "empty", captions="none")
+
 
 class TestTables:
     @pytest.fixture

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError, ShapeError, TrainingError
 from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, LossWeights, load_autoencoder
+from limner.picture.world.prepare import DrawnPlan
 from limner.train.autoencoder import (
     AutoencoderPlan,
     AutoencoderRun,
@@ -129,7 +130,14 @@ def test_a_model_can_be_saved_in_half_the_bytes(tmp_path: Path) -> None:
 
 
 def test_the_plan_comes_back_from_json() -> None:
-    made = AutoencoderPlan(CONFIG, LossWeights(spectrum=0.5), {"steps": 3}, "bfloat16", {"title": "Discs"})
+    made = AutoencoderPlan(
+        CONFIG, LossWeights(spectrum=0.5), {"steps": 3}, "bfloat16", {"title": "Discs"}, (Path("a"),)
+    )
+    made = replace(made, drawn=DrawnPlan(count=9)).override(
+        ["pixels=32", "drawn.two=0", "minutes=2", "multipliers=1,1"]
+    )
+    assert made.drawn == DrawnPlan(count=9, size=32, two=0.0)
+    assert (made.train, made.config.multipliers) == ({"minutes": 2.0}, (1, 1))
     assert AutoencoderPlan.from_dict(json.loads(json.dumps(made.to_dict()))) == made
 
 
@@ -148,6 +156,67 @@ def test_a_grid_shows_each_row(tmp_path: Path) -> None:
     assert shown.shape == (3, 33, 50)
     assert torch.equal(shown[:, 17:, 34:], rows[1][2])
     assert (shown[:, 16] == 255).all()
+
+
+# ── from a folder ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Forty pictures without captions, some of them wide."""
+    (tmp_path / "data").mkdir()
+    for number, picture in enumerate(pictures(7, 40, 20)):
+        array = picture.permute(1, 2, 0).numpy()
+        Image.fromarray(array if number % 4 else array[4:14]).save(tmp_path / "data" / f"{number}.png")
+    return tmp_path / "data"
+
+
+def from_folder(folder: Path, out: Path, *words: str) -> AutoencoderRun:
+    small = replace(plan(batch_size=8, ema=0.9), data=(folder,))
+    given = ("pixels=16", "buckets=3", "validation=0.3", "flip=true")
+    return start(small.override([*given, *words]), out, cache=folder.with_name("cache"))
+
+
+def test_a_folder_of_pictures_is_learned_and_gone_on_with(folder: Path, tmp_path: Path) -> None:
+    whole = from_folder(folder, tmp_path / "whole")
+    assert {tuple(whole.batches(index).shape) for index in range(9)} >= {(8, 3, 16, 16), (8, 3, 12, 24)}
+    assert whole.train().reason == "finished"
+    ended = whole.finished()
+    assert ended is not None
+    assert ended.step == 12
+    _, card = load_autoencoder(tmp_path / "whole" / "model")
+    assert (card["trained_on"], card["training"]["pictures"]) == ("data", ended.best_step * 8)  # type: ignore[operator]
+    assert from_folder(folder, tmp_path / "broken").train([StopAfter(5)]).reason == "interrupted"
+    assert go_on(tmp_path / "broken").finished() is None
+    assert go_on(tmp_path / "broken").train().step == 12
+    one, other = state(tmp_path / "whole"), state(tmp_path / "broken")
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_it_is_judged_by_the_first_pictures_held_back(folder: Path, tmp_path: Path) -> None:
+    run = from_folder(folder, tmp_path / "run", "evaluate_pictures=7")
+    assert run.corpus is not None
+    held_back = run.corpus.validation
+    expected = sorted(held_back.picture(number)[0].tobytes() for number in range(7))
+    found = sorted(x.permute(1, 2, 0).numpy().tobytes() for part in run.held_back for x in part)
+    assert found == expected
+    assert [len(part) for part in run.held_back] == sorted((len(part) for part in run.held_back), reverse=True)
+
+
+def test_what_cannot_change_on_the_way(folder: Path, tmp_path: Path) -> None:
+    from_folder(folder, tmp_path / "run")
+    for change in ("batch_size=4", "seed=1", "pixels=32", "width=16", "spectrum=1", "dtype=bfloat16", "flip=false"):
+        with pytest.raises(ConfigError, match=f"--set {change.partition('=')[0]} is given beside --resume"):
+            go_on(tmp_path / "run", assignments=[change])
+    go_on(tmp_path / "run", assignments=["batch_size=8", "width=8", "steps=20"])
+    (folder / "1.png").unlink()
+    with pytest.raises(TrainingError, match=r"has the digest .*Restore the pictures"):
+        go_on(tmp_path / "run")
+    begun(tmp_path / "own")
+    with pytest.raises(TrainingError, match="own began with batches of its caller's"):
+        go_on(tmp_path / "own")
+    with pytest.raises(DataError, match="the plan has neither data nor drawn"):
+        start(plan(), tmp_path / "none")
 
 
 # ── what cannot be trained ──────────────────────────────────────────────────────────────────────────────────

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,6 +99,21 @@ def test_the_panel_shows_all_there_is_to_see() -> None:
         "[there]",
     ):
         assert word in text, word
+
+
+def test_every_number_of_the_panel_has_its_name_in_colour_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "xterm")
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system="truecolor")
+    live = Live(Speed(100, 1e6, 1e9, "pictures"), console)
+    live.stepped(report())
+    names = ("loss", "pixels", "spectrum", "divergence", "psnr", "sharpness", "noise")  # more than one row has room for
+    live.evaluated(3, Evaluation(dict.fromkeys(names, 0.5)))
+    console.print(live.render())
+    assert isinstance(console.file, io.StringIO)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", console.file.getvalue())
+    for name in ("│ loss ", *(f"validation {name} " for name in names), "pictures/s", "share of peak", "time left"):
+        assert name in text, text
 
 
 def test_the_panel_lasts_as_long_as_the_run(tmp_path: Path) -> None:

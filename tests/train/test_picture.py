@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
 from limner.recipes import any_recipe, picture_recipe
 from limner.tokens import Tokenizer
+from limner.train.loop import Watcher
 from limner.train.picture import PicturePlan, PictureRun, go_on, listening, start
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
@@ -103,8 +105,6 @@ def test_a_resumed_run_makes_the_same_weights(squares: Path, tmp_path: Path) -> 
     class StopError(Exception):
         pass
 
-    from limner.train.loop import Watcher
-
     class Stopper(Watcher):
         def saved(self, step: int) -> None:
             if step == 5:
@@ -191,11 +191,16 @@ def test_plans_survive_json(squares: Path) -> None:
     assert PicturePlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
-def test_it_trains_on_latents(squares: Path, tmp_path: Path) -> None:
+def make_coder(folder: Path) -> Autoencoder:
     torch.manual_seed(0)
     coder = Autoencoder(AutoencoderConfig(latent_channels=4, factor=4, width=8, multipliers=(1,)))
     coder.fit_scale([torch.randn(8, 3, 16, 16)])
-    save_autoencoder(tmp_path / "coder", coder)
+    save_autoencoder(folder, coder)
+    return coder
+
+
+def test_it_trains_on_latents(squares: Path, tmp_path: Path) -> None:
+    coder = make_coder(tmp_path / "coder")
     given = (f"autoencoder={tmp_path / 'coder'}", "patch=1", "steps=6", "checkpoints=6", "dtype=bfloat16")
     run = begin(squares, tmp_path / "run", *given)
     assert run.choice.config.denoiser.channels == 4
@@ -212,6 +217,48 @@ def test_it_trains_on_latents(squares: Path, tmp_path: Path) -> None:
     assert painted.image.size == (16, 16)
     (again,) = painter.generate("a red square on the left", seed=1, steps=2, start=painted.image, strength=0.5)
     assert again.image.size == (16, 16)
+
+
+def test_latents_are_made_once_and_a_resumed_run_is_the_same(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_coder(tmp_path / "coder")
+    given = (f"autoencoder={tmp_path / 'coder'}", "patch=1", "steps=6", "ema=0.9")
+    seen: list[int] = []
+    plan = PicturePlan(data=(squares,), prompts=("a red square on the left",)).override([*SMALL, *given])
+    whole = start(plan, tmp_path / "whole", cache=tmp_path / "cache", progress=lambda what, *_: seen.append(len(what)))
+    assert seen.count(len("encoding pictures")) >= 2  # both parts
+    begin(squares, tmp_path / "parts", *given, "checkpoints=6")
+
+    def never(*_: object) -> None:
+        raise AssertionError("a picture was encoded again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Autoencoder, "encode", never)
+        one = whole.train()
+        with pytest.raises(KeyboardInterrupt):
+            go_on(tmp_path / "parts").train([StopAt(3)])
+    for made in (tmp_path / "cache").rglob("latents-*"):
+        shutil.rmtree(made)  # a cache may be emptied at any time
+    resumed = go_on(tmp_path / "parts")
+    other = resumed.train()
+    first, second = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert one.best == other.best
+
+
+class StopAt(Watcher):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def saved(self, step: int) -> None:
+        if step == self.step:
+            raise KeyboardInterrupt
+
+
+def test_latents_are_not_mirrored(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="flip is on, but latents are made once"):
+        begin(squares, tmp_path / "run", f"autoencoder={tmp_path / 'coder'}", "flip=true")
 
 
 def test_an_autoencoder_that_does_not_fit_is_refused(squares: Path, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def models(
             entry.kind.removesuffix(" generator") + size,
             shortened(entry.parameters),
             f"{entry.bytes / 1e6:.1f} MB",
-            f"{entry.context:,}",
+            f"{entry.context:,}" if entry.context else "",
             Text.assemble(said, "\n" if said else "", path),
         )
     console.print(table, soft_wrap=not console.is_terminal)

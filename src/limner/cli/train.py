@@ -1,15 +1,16 @@
-"""``limner train``: learn from a folder of texts or captioned pictures, or make a bundled model again."""
+"""``limner train``: learn from a folder of texts or pictures, or make a bundled model again."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from limner.core.errors import ConfigError, counted
 
 if TYPE_CHECKING:
+    from limner.train.autoencoder import AutoencoderPlan, AutoencoderRun
     from limner.train.loop import Outcome
     from limner.train.picture import PicturePlan, PictureRun
     from limner.train.text import TextPlan, TextRun
@@ -23,6 +24,11 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Override any setting; may be repeated.")
 ]
 Cache = Annotated[Path | None, typer.Option(help="Where prepared data are kept. Default: your cache folder.")]
+Pixels = Annotated[int | None, typer.Option(help="Side of the pictures. Default: 64.")]
+Drawings = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="COUNT", help="In place of data: so many drawings of the picture-book world."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 
 
@@ -96,7 +102,8 @@ def picture(
         list[Path] | None,
         typer.Option("--data", "-d", help="Folders, tars and Parquet files of captioned pictures; may be repeated."),
     ] = None,
-    pixels: Annotated[int | None, typer.Option(help="Side of the pictures. Default: 64.")] = None,
+    drawings: Drawings = None,
+    pixels: Pixels = None,
     buckets: Annotated[
         int | None, typer.Option(help="Shapes to keep tall and wide pictures whole; 1, the default, cuts squares.")
     ] = None,
@@ -104,6 +111,10 @@ def picture(
         str | None, typer.Option(help="auto, or folder: the name of its folder is a picture's caption.")
     ] = None,
     column: Annotated[str | None, typer.Option(help="Which column of tables is the caption.")] = None,
+    autoencoder: Annotated[
+        Path | None,
+        typer.Option(help="Learn on the latents of this one, a folder that `limner train autoencoder` made."),
+    ] = None,
     size: Annotated[str | None, typer.Option(help="auto, or a number of parameters such as 2M, 10M.")] = None,
     steps: Steps = None,
     minutes: Minutes = None,
@@ -133,6 +144,7 @@ def picture(
         "buckets": buckets,
         "captions": captions,
         "column": column,
+        "autoencoder": autoencoder,
         "size": size,
         "validation": validation,
         "flip": flip,
@@ -141,6 +153,7 @@ def picture(
         fixed: dict[str, object] = {f"--{name}": value for name, value in given.items()}
         fixed |= {
             "--data": data,
+            "--drawings": drawings,
             "--out": out,
             "--recipe": recipe,
             "--prompt": prompt,
@@ -149,12 +162,16 @@ def picture(
         }
         _resume(resume, fixed, steps, minutes, settings, json=json)
         return
+    from limner.picture.world.prepare import DrawnPlan
     from limner.recipes import picture_recipe
     from limner.train.picture import PicturePlan
 
+    _one_source(data, drawings)
     plan = picture_recipe(recipe) if recipe else PicturePlan()
     if data:
         plan = replace(plan, data=tuple(data), drawn=None)
+    if drawings is not None:
+        plan = replace(plan, data=(), drawn=replace(plan.drawn or DrawnPlan(size=plan.picture.pixels), count=drawings))
     if not plan.data and plan.drawn is None:
         raise ConfigError(
             "--data is missing, but there must be pictures to learn from. Give a folder of captioned pictures, or --recipe."
@@ -166,6 +183,60 @@ def picture(
         plan = replace(plan, prompts=tuple(prompt))
     name = recipe or (plan.data[0].absolute().name.split(".")[0] if plan.data else "picture")
     _begin(plan, out or _fresh(name or "picture"), cache, json=json)
+
+
+@app.command()
+def autoencoder(
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", "-d", help="Folders, tars and Parquet files of pictures; may be repeated."),
+    ] = None,
+    drawings: Drawings = None,
+    pixels: Pixels = None,
+    buckets: Annotated[
+        int | None, typer.Option(help="Shapes to keep tall and wide pictures whole; 1, the default, cuts squares.")
+    ] = None,
+    factor: Annotated[
+        int | None, typer.Option(help="By how much sides are divided: 4, 8 or 16. Default: 8.", show_default=False)
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="Numbers for each place of the latents. Default: 8.")] = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    out: Out = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    settings: Set = None,
+    validation: Annotated[
+        float | None, typer.Option(help="Share of the pictures that is held back. Default: 0.05.")
+    ] = None,
+    flip: Annotated[bool | None, typer.Option("--flip", help="Mirror pictures by chance.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the weights, the order of the pictures, and noise.")] = None,
+    cache: Cache = None,
+    json: Json = False,
+) -> None:
+    """Train an autoencoder on pictures, which need no captions; a picture model can then learn on its latents."""
+    from dataclasses import replace
+
+    given: dict[str, object] = {"pixels": pixels, "buckets": buckets, "factor": factor, "latent_channels": channels}
+    given |= {"validation": validation, "flip": flip}
+    if resume is not None:
+        fixed: dict[str, object] = {f"--{name.removeprefix('latent_')}": value for name, value in given.items()}
+        fixed |= {"--data": data, "--drawings": drawings, "--out": out, "--seed": seed, "--cache": cache}
+        _resume(resume, fixed, steps, minutes, settings, json=json)
+        return
+    from limner.picture.world.prepare import DrawnPlan
+    from limner.train.autoencoder import AutoencoderPlan
+
+    _one_source(data, drawings)
+    if not data and drawings is None:
+        raise ConfigError(
+            "--data is missing, but there must be pictures to learn from. Give a folder of pictures, or --drawings."
+        )
+    plan = AutoencoderPlan(data=tuple(data or ()))
+    if drawings is not None:
+        plan = replace(plan, drawn=DrawnPlan(count=drawings, size=plan.pictures.pixels))
+    words = [f"{name}={value}" for name, value in given.items() if value is not None]
+    words += _length(steps, minutes) + ([] if seed is None else [f"seed={seed}"])
+    _begin(plan.override([*words, *(settings or [])]), out or _fresh("autoencoder"), cache, json=json)
 
 
 @app.command()
@@ -183,6 +254,11 @@ def recipe(
 
     plan = any_recipe(name).override([*_length(steps, minutes), *(settings or [])])
     _begin(plan, out or _fresh(name), cache, json=json)
+
+
+def _one_source(data: list[Path] | None, drawings: int | None) -> None:
+    if data and drawings is not None:
+        raise ConfigError(f"--drawings is {drawings} beside --data, but pictures come from one of them. Drop one.")
 
 
 def _length(steps: int | None, minutes: float | None) -> list[str]:
@@ -220,7 +296,7 @@ def _resume(
 
     go_on = _room(RunFolder.open(run)[1].get("kind")).go_on
     with _reading() as progress:
-        opened: TextRun | PictureRun = go_on(
+        opened: TextRun | PictureRun | AutoencoderRun = go_on(
             run, assignments=[*_length(steps, minutes), *(settings or [])], progress=progress
         )
     outcome = opened.finished()
@@ -241,10 +317,8 @@ def _resume(
     _tell(opened, outcome, json=json)
 
 
-def _begin(plan: TextPlan | PicturePlan, out: Path, cache: Path | None, *, json: bool) -> None:
-    from limner.train.text import TextPlan
-
-    start = _room("text" if isinstance(plan, TextPlan) else "picture").start
+def _begin(plan: TextPlan | PicturePlan | AutoencoderPlan, out: Path, cache: Path | None, *, json: bool) -> None:
+    start = _room(_kind(plan)).start
     with _reading() as progress:
         run = start(plan, out, cache=cache, progress=progress)
     _train(run, json=json)
@@ -256,18 +330,22 @@ def _room(kind: object) -> Any:
         from limner.train import picture
 
         return picture
+    if kind == "autoencoder":
+        from limner.train import autoencoder
+
+        return autoencoder
     from limner.train import text  # it refuses runs of other kinds
 
     return text
 
 
-def _kind(run: TextRun | PictureRun) -> str:
-    from limner.train.text import TextRun
+def _kind(what: TextPlan | PicturePlan | AutoencoderPlan | TextRun | PictureRun | AutoencoderRun) -> str:
+    """The verb of a plan or a run; by name, for the classes of other kinds need not be loaded."""
+    kinds = {"Text": "text", "Picture": "picture", "Autoencoder": "autoencoder"}
+    return kinds[type(what).__name__.removesuffix("Plan").removesuffix("Run")]
 
-    return "text" if isinstance(run, TextRun) else "picture"
 
-
-def _train(run: TextRun | PictureRun, *, json: bool) -> None:
+def _train(run: TextRun | PictureRun | AutoencoderRun, *, json: bool) -> None:
     """Train, show it, and say where the model is."""
     import sys
 
@@ -275,7 +353,7 @@ def _train(run: TextRun | PictureRun, *, json: bool) -> None:
     _tell(run, run.train(run.watchers()), json=json)
 
 
-def _tell(run: TextRun | PictureRun, outcome: Outcome, *, json: bool) -> None:
+def _tell(run: TextRun | PictureRun | AutoencoderRun, outcome: Outcome, *, json: bool) -> None:
     """What came of it, and what can be done with it."""
     import sys
     from json import dumps
@@ -289,12 +367,9 @@ def _tell(run: TextRun | PictureRun, outcome: Outcome, *, json: bool) -> None:
         )
     if run.folder.model.exists():
         numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in outcome.best.items())
-        example, held_back, verb = ("Once upon a time", "text", "write")
-        if _kind(run) == "picture":
-            example, held_back, verb = ("a picture", "pictures", "paint")
-        prompt = (run.plan.prompts or (example,))[0].strip()
+        held_back = "text" if _kind(run) == "text" else "pictures"
         print(f"The model is in {run.folder.model} ({numbers} on held-back {held_back}).", file=sys.stderr)
-        print(f'  limner {verb} "{prompt}" --model {run.folder.model}', file=sys.stderr)
+        print(f"  {_next(run)}", file=sys.stderr)
     if json:
         result = {
             "run": str(path),
@@ -309,6 +384,17 @@ def _tell(run: TextRun | PictureRun, outcome: Outcome, *, json: bool) -> None:
         print(dumps(result))
     if outcome.reason == "interrupted":
         raise typer.Exit(130)
+
+
+def _next(run: TextRun | PictureRun | AutoencoderRun) -> str:
+    """The command that a person may want after a run."""
+    if _kind(run) == "autoencoder":
+        plan = cast("AutoencoderRun", run).plan
+        source = "--data PATH" if plan.drawn is None else f"--drawings {plan.drawn.count}"
+        return f"limner train picture {source} --pixels {plan.pictures.pixels} --autoencoder {run.folder.path}"
+    verb, example = ("write", "Once upon a time") if _kind(run) == "text" else ("paint", "a picture")
+    prompt = (cast("TextRun | PictureRun", run).plan.prompts or (example,))[0].strip()
+    return f'limner {verb} "{prompt}" --model {run.folder.model}'
 
 
 def _reading() -> Any:

@@ -31,7 +31,7 @@ class PictureBatch:
     """Pictures of one shape.
 
     Args:
-        images: shape (batch, 3, height, width), uint8.
+        images: shape (batch, 3, height, width), uint8; or what the set holds in their place.
         captions: one of each.
         indices: their numbers in the set.
     """

@@ -75,7 +75,7 @@ class PictureSet:
     Attributes:
         folder: where the files lie.
         buckets: (height, width) of each shape.
-        arrays: the pictures of each shape, (count, height, width, 3), uint8.
+        arrays: the pictures of each shape, (count, height, width, 3), uint8; or what is in their place (``holding``).
         numbers: the numbers of the pictures of each shape, rising, shape (count,), int64.
         num_captions: of all pictures.
     """
@@ -84,7 +84,7 @@ class PictureSet:
         self,
         folder: Path,
         buckets: Sequence[tuple[int, int]],
-        arrays: Sequence[NDArray[np.uint8]],
+        arrays: Sequence[NDArray[Any]],
         index: NDArray[np.int64],
         captions: NDArray[np.uint8],
         caption_ends: NDArray[np.int64],
@@ -118,10 +118,19 @@ class PictureSet:
         index, ends = (_mapped(folder / name, "<i8") for name in ("index.bin", "caption-ends.bin"))
         return cls(folder, shapes, arrays, index.reshape(-1, 3), _mapped(folder / "captions.bin", "u1"), ends)
 
+    def holding(self, arrays: Sequence[NDArray[Any]]) -> PictureSet:
+        """The same set with something else in place of each picture, such as its latents.
+
+        Args:
+            arrays: one of each bucket, (count, height, width, channels), in the order of the pictures.
+        """
+        shapes = [(int(array.shape[1]), int(array.shape[2])) for array in arrays]
+        return PictureSet(self.folder, shapes, arrays, self._index, self._captions, self._caption_ends)
+
     def __len__(self) -> int:
         return len(self._index)
 
-    def picture(self, number: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    def picture(self, number: int) -> tuple[NDArray[Any], tuple[str, ...]]:
         """A picture, (height, width, 3), read-only, and its captions."""
         bucket, place, _ = self._index[number].tolist()
         return self.arrays[bucket][place], self.captions(number)
@@ -333,6 +342,8 @@ def prepare_pictures(
 ) -> PictureData:
     """Read, divide, scale and cut every captioned picture at or under ``paths``; or open what an earlier call made.
 
+    With ``captions="none"`` every picture has one caption, the empty one.
+
     Args:
         paths: files and folders, see ``read_pictures``.
         size: pixels; the side of the square, or of a square of the area that all buckets have.
@@ -358,7 +369,7 @@ def prepare_pictures(
     cache = Path(cache).expanduser()
     files = find_pictures(paths, options, walked, passing=cache)
     if not files.sources:
-        raise no_pictures(walked)
+        raise no_pictures(walked, captions)
     job = _Job(files, options, shapes, validation, split_seed, max(1, workers or _cores()), walked)
     folder = cache / job.fingerprint()[:20]
     reused = True
@@ -435,7 +446,7 @@ class _Job:
                     report.duplicates += 1  # the same with other captions is kept, and is in the same part
                     continue
                 report.enlarged += one.enlarged
-                writers[plan.part(one.key)].add(one.bucket, one.array, one.picture.captions)
+                writers[plan.part(one.key)].add(one.bucket, one.array, one.picture.captions or ("",))
         progress("reading pictures", total, total)
         for part, writer in writers.items():
             if not len(writer):
@@ -457,7 +468,7 @@ class _Job:
         if plan is None:
             report.skips = self.walked.skips + report.skips
             report.skip_counts = self.walked.skip_counts + report.skip_counts
-            raise no_pictures(report)
+            raise no_pictures(report, self.options.captions)
         return plan
 
     def _fitted(

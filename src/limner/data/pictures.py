@@ -48,7 +48,7 @@ MAX_FILE = 256 << 20  # bytes of one picture
 MAX_SIDECAR = 1 << 20  # bytes of captions of one picture
 _ROWS = 16  # of a Parquet file in memory at once
 
-Captions = Literal["auto", "folder"]
+Captions = Literal["auto", "folder", "none"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class CaptionedPicture:
     Args:
         name: where it came from: its path, or ``shard.tar/00001.jpg``, or ``rows.parquet:17``.
         image: 8-bit RGB, turned as its EXIF data says, on white where it was transparent.
-        captions: one at the least.
+        captions: one at the least, unless none were asked for.
     """
 
     name: str
@@ -74,15 +74,16 @@ class PictureOptions:
         column: the column of tables, and the key of .json files, that holds captions; None takes the first of
             ``CAPTION_COLUMNS`` that is there, or else the only one that holds text.
         captions: ``"auto"`` finds them beside the pictures and in tables; ``"folder"`` makes one, "a picture of
-            NAME", of the name of the folder that a picture lies in.
+            NAME", of the name of the folder that a picture lies in; ``"none"`` takes pictures as they are, whether or
+            not they have some.
     """
 
     column: str | None = None
     captions: Captions = "auto"
 
     def __post_init__(self) -> None:
-        if self.captions not in ("auto", "folder"):
-            raise ConfigError(f"captions is {self.captions!r}, but must be 'auto' or 'folder'.")
+        if self.captions not in ("auto", "folder", "none"):
+            raise ConfigError(f"captions is {self.captions!r}, but must be 'auto', 'folder' or 'none'.")
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def read_pictures(
         report: filled in while reading with counts, and with what was skipped and why.
         column, captions: see ``PictureOptions``.
     Raises:
-        DataError: a path does not exist; several columns might hold the captions; no picture with a caption was found.
+        DataError: a path does not exist; several columns might hold the captions; no picture (with a caption) was found.
         MissingExtraError: a .parquet or .zst file without the libraries of the extra ``data``.
     """
     report = PictureReport() if report is None else report
@@ -162,11 +163,11 @@ def read_pictures(
         report.read(picture.captions)
         yield CaptionedPicture(picture.name, image, picture.captions)
     if report.pictures == before:
-        raise no_pictures(report)
+        raise no_pictures(report, captions)
 
 
-def no_pictures(report: PictureReport) -> DataError:
-    """The error for data without a single captioned picture."""
+def no_pictures(report: PictureReport, captions: Captions) -> DataError:
+    """The error for data without a single picture, or without one that has a caption."""
     told = ", ".join(f"{count:,} {kind}" for kind, count in report.skip_counts.most_common())
     first = f" First: {report.skips[0]}." if report.skips else ""
     if report.skip_counts["no caption"]:
@@ -177,8 +178,9 @@ def no_pictures(report: PictureReport) -> DataError:
         )
     else:
         remedy = "Give a folder of PNG, JPEG or WebP pictures, a .tar or a .parquet with some."
+    what = "pictures" if captions == "none" else "pictures with captions"
     return DataError(
-        f"the data has 0 readable pictures with captions ({told or 'no files'}), but at least 1 is needed.{first} {remedy}"
+        f"the data has 0 readable {what} ({told or 'no files'}), but at least 1 is needed.{first} {remedy}"
     )
 
 
@@ -427,6 +429,8 @@ def encoded_pictures(
 ) -> Iterator[EncodedPicture]:
     """The pictures that have captions, not decoded; what has none, and rows without a picture, go into the report.
 
+    Where no captions were asked for, all pictures.
+
     Args:
         progress: told of bytes read from disk.
     """
@@ -463,6 +467,9 @@ def _loose(
     source.count(source.size)
     if options.captions == "folder":
         yield EncodedPicture(str(source.path), source, _of_folder(path))
+        return
+    if options.captions == "none":
+        yield EncodedPicture(str(source.path), source, ())
         return
     captions: tuple[str, ...] = ()
     sidecar = files.sidecars.get(os.path.splitext(path)[0])
@@ -570,7 +577,7 @@ def _read_tar(
         sidecar = None
         if options.captions == "folder":
             captions = _of_folder(posixpath.join(source.path.name.partition(".")[0], name))
-        else:
+        elif options.captions == "auto":
             sidecar = packed.sidecar(name)
             if sidecar:
                 try:
@@ -579,7 +586,7 @@ def _read_tar(
                     report.skip(shown, error.kind, f"its caption is {error}")
                     continue
             captions = captions or packed.table.get(name) or files.table.get(place)
-        if not captions:
+        if not captions and options.captions != "none":
             report.skip(shown, "no caption", _expected(PurePosixPath(name).stem, empty=sidecar is not None))
         elif member.size == 0:
             report.skip(shown, "empty", "is empty")
@@ -711,18 +718,20 @@ def _parquet_pictures(
             image = _image_column(schema, arrow)
             if image is None:
                 raise BrokenFileError("missing column", f"no column of pictures among {', '.join(schema.names)}")
-            textual = [one.name for one in schema if _is_captions(one.type, arrow)]
-            column = _caption_column(source.path, textual, schema.names, options, None)
+            column = None
+            if options.captions != "none":
+                textual = [one.name for one in schema if _is_captions(one.type, arrow)]
+                column = _caption_column(source.path, textual, schema.names, options, None)
             rows = max(1, file.metadata.num_rows)
-            for batch in file.iter_batches(batch_size=_ROWS, columns=[image, column]):
+            for batch in file.iter_batches(batch_size=_ROWS, columns=[image, column] if column else [image]):
                 for record in batch.to_pylist():
                     number += 1
                     shown = f"{source.path}:{number}"
-                    captions = _clean(record[column])
+                    captions = _clean(record[column]) if column else ()
                     data = _row_bytes(record[image], source.path.parent)
                     if data is None:
                         report.skip(shown, "no picture", f"has no picture under {image!r}")
-                    elif not captions:
+                    elif column and not captions:
                         report.skip(shown, "no caption", f"has no caption under {column!r}")
                     else:
                         yield EncodedPicture(shown, data, captions)

@@ -136,8 +136,9 @@ class PictureReport(ReadReport):
 
     def summary(self, most: int = 5) -> str:
         """A few lines for people: one of counts, then notes, then each reason to skip something with one example."""
+        told = f" with {counted(self.captions, 'caption')}" if self.captions else ""
         head = (
-            f"{counted(self.documents, 'picture')} with {counted(self.captions, 'caption')} from "
+            f"{counted(self.documents, 'picture')}{told} from "
             f"{counted(self.files, 'file')} ({_size(self.disk_bytes)} read)"
         )
         if self.duplicates:

@@ -182,7 +182,9 @@ class Live(Watcher):
 
     def render(self) -> RenderableType:
         """The panel as it is now."""
+        from rich.columns import Columns
         from rich.console import Group
+        from rich.padding import Padding
         from rich.panel import Panel
         from rich.progress_bar import ProgressBar
         from rich.table import Table
@@ -191,7 +193,6 @@ class Live(Watcher):
         report = self.report
         if report is None:
             return Panel("starting …", title="limner train")
-        numbers = Table.grid(padding=(0, 3))
         share, left = self.speed.share_of_peak, report.seconds_left
         cells = [
             ("loss", f"{self.loss.value:.4f}"),
@@ -200,10 +201,10 @@ class Live(Watcher):
             *([] if share is None else [("share of peak", f"{share:.0%}")]),
             ("time left", "?" if left is None else duration(left)),
         ]
-        numbers.add_row(*(Text(name, "dim") for name, _ in cells))
-        numbers.add_row(*(Text(value, "bold") for _, value in cells))
+        told = (Text.assemble((name, "dim"), "\n", (value, "bold")) for name, value in cells)
+        numbers = Columns(told, padding=(0, 3))  # as many rows as it takes
         parts: list[RenderableType] = [
-            ProgressBar(total=1.0, completed=report.progress),
+            Padding(ProgressBar(total=1.0, completed=report.progress), 0),  # which ends the bar's line
             numbers,
             Text(sparkline(self.curve), "cyan"),
         ]

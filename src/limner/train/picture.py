@@ -37,6 +37,7 @@ from limner.picture.denoiser import PictureModel
 from limner.picture.folder import load_picture_model, save_picture_model
 from limner.picture.generator import PaintSettings, PictureGenerator, pad, prompt_ids, words_of
 from limner.picture.images import from_bytes, grid
+from limner.picture.latents import latent_set
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.train import machine
@@ -72,7 +73,7 @@ class PictureSettings:
         patch: side of the square of pixels that is one vector for the denoiser.
         size: parameters of the denoiser and the prompt's encoder together, such as 5M.
         autoencoder: the folder of one that limner trained; the model then works on its latents, and ``patch`` counts in
-            them. None: on pixels.
+            them. None: on pixels. The latents are made once, before training; so there is no ``flip``.
         caption_drop: share of the batches' captions that are replaced by the empty prompt, for guidance.
         process, predict, loss, min_snr, time_mean, time_deviation, shift: see ``DiffusionConfig``; time ``uniform``
             ignores mean and deviation. A shift of 0 is chosen: the side, of pixels or of the latent, over 32.
@@ -112,6 +113,10 @@ class PictureSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.caption_drop < 1:
             raise ConfigError(f"caption_drop is {self.caption_drop}, but it is a share below 1. Choose 0.1.")
+        if self.flip and self.autoencoder is not None:
+            raise ConfigError(
+                "flip is on, but latents are made once, of the pictures as they are. Leave it out, or train on pixels."
+            )
         for name in ("pixels", "buckets", "evaluate_pictures", "sample_steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(
@@ -250,6 +255,22 @@ def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
     return coder
 
 
+def make_latents(
+    corpus: PictureCorpus,
+    coder: Autoencoder | None,
+    settings: TrainSettings,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[PictureSet, PictureSet] | None:
+    """The latents of the pictures to train on and to judge by, or those made before; None without an autoencoder."""
+    if coder is None:
+        return None
+    machine.prepare(settings)
+    coder.to(torch.device(settings.device))
+    made = latent_set(corpus.train, coder, progress), latent_set(corpus.validation, coder, progress)
+    coder.cpu()
+    return made
+
+
 def read_captions(pictures: PictureSet, lower_case: bool = True) -> list[str]:
     """Captions of the first pictures, all of each."""
     found: list[str] = []
@@ -368,6 +389,7 @@ class PictureRun:
     folder: RunFolder
     resumed: bool = False
     scale: dict[str, Tensor] = field(default_factory=dict)  # of the latents
+    latents: tuple[PictureSet, PictureSet] | None = None  # of the pictures to train on and to judge by
 
     def summary(self) -> str:
         """What will be done, in a few lines."""
@@ -377,12 +399,13 @@ class PictureRun:
         compiled = "compiled, " if settings.compile == "on" else ""
         source = "drawings of the picture-book world" if report is None else report.summary()
         denoiser = config.denoiser
+        latents = f" of latents, each place {config.factor} × {config.factor} pixels" if config.autoencoder else ""
         lines = [
             f"data: {source}",
             f"      {len(self.corpus.train):,} pictures to train on, {len(self.corpus.validation):,} held back"
             + " (prepared before)" * self.corpus.reused,
             f"model: {self.choice.parameters / 1e6:.1f}M parameters, {denoiser.stack.num_layers} layers of {denoiser.dim}",
-            f"      {config.size[0]} × {config.size[1]} pixels in patches of {denoiser.patch}",
+            f"      {config.size[0]} × {config.size[1]} pixels in patches of {denoiser.patch}{latents}",
             f"      prompts of up to {config.prompt.context_length} tokens, {self.tokenizer.vocab_size:,} in all",
             f"training: {length}; {settings.batch_size * settings.accumulate} pictures a step",
             f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
@@ -416,13 +439,14 @@ class PictureRun:
             coder, _ = load_autoencoder(self.folder.path / CODER, dtype=torch.float32)
             model.autoencoder.load_state_dict(coder.state_dict())
         self.scale = {name: value.cpu() for name, value in model.named_buffers()}
-        batches = PictureBatches(self.corpus.train, settings.batch_size, settings.seed, flip=picture.flip)
+        training_set, validation_set = self.latents or (self.corpus.train, self.corpus.validation)
+        batches = PictureBatches(training_set, settings.batch_size, settings.seed, flip=picture.flip)
 
         def batch(index: int) -> PictureStep:
             drawn = batches(index)
             captions = ["" if torch.rand(()) < picture.caption_drop else text for text in drawn.captions]
             ids, mask = self.read(captions)
-            clean = model.to_latent(from_bytes(drawn.images).to(device))
+            clean = clean_of(model, drawn.images)
             noise, times = torch.randn(clean.shape), process.draw_times(config.diffusion, len(clean))
             return clean, noise.to(device), times.to(device), ids.to(device), mask.to(device)
 
@@ -430,7 +454,7 @@ class PictureRun:
             return diffusion_loss(model, *batch).mean()
 
         def evaluate() -> Evaluation:
-            matched, shuffled = listening(model, self.corpus.validation, self.read, picture.evaluate_pictures)
+            matched, shuffled = listening(model, validation_set, self.read, picture.evaluate_pictures)
             sheet = self.paint(model)
             path = self.folder.path / "samples" / f"step-{training.clock.step:07}.png"
             path.parent.mkdir(exist_ok=True)
@@ -501,7 +525,8 @@ class PictureRun:
         """Measure the finished model folder: how well it sees, whether it listens, and whether it only remembers."""
         loaded = load_picture_model(self.folder.model, dtype=torch.float32)
         model = loaded.model.to(torch.device(self.choice.settings.device))
-        matched, shuffled = listening(model, self.corpus.validation, self.read, len(self.corpus.validation))
+        validation_set = self.latents[1] if self.latents else self.corpus.validation
+        matched, shuffled = listening(model, validation_set, self.read, len(validation_set))
         metrics = {"loss": matched, "loss_other_captions": shuffled}
         metrics |= memorisation(PictureGenerator(model, self.tokenizer), self.corpus, self.plan.picture)
         loaded.card["validation"] |= metrics
@@ -512,6 +537,12 @@ class PictureRun:
 
 
 # ── judging ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def clean_of(model: PictureModel, images: Tensor) -> Tensor:
+    """What noise is added to, float32 on the model's device: latents that were kept, or what is made of uint8 pixels."""
+    images = images.to(model.denoiser.patch.weight.device)
+    return images.float() if images.is_floating_point() else model.to_latent(from_bytes(images))
 
 
 def diffusion_loss(
@@ -531,6 +562,7 @@ def listening(
     """The loss with the pictures' own captions, and with those of others: a model that listens does worse there.
 
     Args:
+        pictures: or their latents.
         read: captions to ids and mask.
         count: pictures to look at; noise and times are the same each time.
     """
@@ -540,7 +572,7 @@ def listening(
     for index in range(max(1, min(count, len(pictures)) // batches.batch_size)):
         batch = batches(index)
         generator = torch.Generator().manual_seed(index)
-        picture = model.to_latent(from_bytes(batch.images).to(device))
+        picture = clean_of(model, batch.images)
         noise = torch.randn(picture.shape, generator=generator)
         times = process.draw_times(model.config.diffusion, len(picture), generator)
         for which, captions in enumerate((batch.captions, batch.captions[1:] + batch.captions[:1])):
@@ -598,7 +630,7 @@ def start(
         plan: what is wanted.
         out: the run folder, new.
         cache: where prepared pictures are kept; by default beside prepared texts.
-        progress: called while pictures are read or drawn.
+        progress: called while pictures are read, drawn or encoded.
     Raises:
         DataError: data that cannot be read or are too little.
         ConfigError: settings that cannot be used.
@@ -618,6 +650,7 @@ def start(
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size)
     longest = max(len(ids) for ids in tokenizer.encode_batch(captions)) + 1
     choice = choose(plan, corpus, tokenizer, longest, coder)
+    latents = make_latents(corpus, coder, choice.settings, progress)
     common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
     folder = RunFolder.create(
         out,
@@ -636,7 +669,7 @@ def start(
     tokenizer.save(folder.path / "tokenizer")
     if coder is not None:
         save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
-    return PictureRun(plan, corpus, tokenizer, sorted(common), choice, folder)
+    return PictureRun(plan, corpus, tokenizer, sorted(common), choice, folder, latents=latents)
 
 
 def go_on(
@@ -674,9 +707,13 @@ def go_on(
     choice = PictureChoice(
         PictureConfig.from_dict(stored["picture"]), settings, stored["parameters"], stored["flops_per_picture"]
     )
+    coder = None
+    if choice.config.autoencoder is not None:
+        coder, _ = load_autoencoder(folder.path / CODER, dtype=torch.float32)
+    latents = make_latents(corpus, coder, settings, progress)
     if values:
         folder.write_plan({**stored, "train": settings.to_dict()})
-    return PictureRun(plan, corpus, tokenizer, stored["words"], choice, folder, resumed=True)
+    return PictureRun(plan, corpus, tokenizer, stored["words"], choice, folder, resumed=True, latents=latents)
 
 
 def _same(plan: PicturePlan, name: str, value: str) -> bool | None:
