@@ -357,7 +357,7 @@ def choose(
     assert best is not None
     parameters = count_parameters(best)
     scale = (256 / best.denoiser.dim) ** 0.5
-    given = {"learning_rate": round(3e-3 * scale, 6), "matrix_rate": round(1e-2 * scale, 6)} | given
+    given = {"learning_rate": round(3e-3 * scale, 6), "matrix_rate": round(5e-3 * scale, 6)} | given
     asked = changed(TrainSettings(), given)
     flops = 6.0 * parameters * vectors
     seconds = asked.minutes * 60 if asked.minutes is not None else None
