@@ -1,7 +1,7 @@
 """From a finished run of a recipe to a bundled model: ``python -m limner.recipes.bundle RUN [NOTE]``.
 
 Writes the model's folder under ``limner/assets/models`` and its model card, with samples as they come: the
-seeds are 0, 1, 2, … and none is left out.
+seeds are 0, 1, 2, … and none is left out. A picture model is also measured, which takes minutes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import LimnerError, WeightsError
 from limner.models import load
+from limner.recipes.bundle_picture import bundle_picture
 from limner.text.generator import TextGenerator
+from limner.train.run import RunFolder
 from limner.weights.folder import load_model, save_model
 
 if TYPE_CHECKING:
@@ -39,8 +41,12 @@ def bundle(run: Path, note: str = "") -> Path:
     """
     from limner.tokens import Tokenizer
 
+    stored = RunFolder.open(run)[1]
+    plan = stored["plan"]
+    if stored.get("kind") == "picture":
+        target = bundle_picture(run, MODELS / str(plan["card"].get("recipe")), note)
+        return _small_enough(target)
     model, config, card = load_model(run / "model")
-    plan = json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
     ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
     name = card.get("recipe")
@@ -55,9 +61,8 @@ def bundle(run: Path, note: str = "") -> Path:
         Tokenizer.load(run / "model"),
         {**card, "name": name, "minutes": ended["elapsed"] / 60, "note": note},
     )
+    _small_enough(target)
     size = sum(file.stat().st_size for file in target.iterdir())
-    if size > LIMIT:
-        raise WeightsError(f"{target} is {size:,} bytes, but a bundled model may have {LIMIT:,}. Train a smaller one.")
     generator = load(target)
     assert isinstance(generator, TextGenerator)
     text = model_card(
@@ -70,6 +75,13 @@ def bundle(run: Path, note: str = "") -> Path:
     )
     (target / "README.md").write_text(text, encoding="utf-8")
     return target
+
+
+def _small_enough(folder: Path) -> Path:
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    if size > LIMIT:
+        raise WeightsError(f"{folder} is {size:,} bytes, but a bundled model may have {LIMIT:,}. Train a smaller one.")
+    return folder
 
 
 def samples(generator: TextGenerator, plan: dict[str, Any]) -> list[tuple[str, int, str]]:
