@@ -125,11 +125,14 @@ def model_card(
     lines += [f"| {left} | {right} |" for left, right in rows.items()]
     lines += [""] if not card["note"] else ["", card["note"], ""]
     lines += ["## Does it compose?", "", *composition_table(found), ""]
-    lines += [
-        f"By `limner eval picture {name}`: {found.pictures:,} pictures, {STEPS} steps, guidance {GUIDANCE:g}; one training seed, "
-        f"so no claim. Chance is {card['composition']['chance']:.2%}, against another's prompt "
+    measured = (
+        f"By `limner eval picture {name}`: {found.pictures:,} pictures, {STEPS} steps, guidance {GUIDANCE:g}; one training "
+        f"seed, so no claim. Chance is {card['composition']['chance']:.2%}, against another's prompt "
         f"{found.shuffled.value:.1%} are right; probe-FID {found.probe_fid:.4f}, between two sets of drawings "
-        f"{found.probe_fid_floor:.4f}.",
+        f"{found.probe_fid_floor:.4f}."
+    )
+    lines += [
+        measured,
         "",
         "## As they come",
         "",
