@@ -21,7 +21,7 @@ def randomise(model: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             centre = 1.0 if parameter.dim() == 1 and name.endswith("weight") else 0.0
-            spread = 0.3 if parameter.dim() == 1 else parameter.shape[-1] ** -0.5
+            spread = 0.3 if parameter.dim() < 2 else parameter.shape[-1] ** -0.5
             parameter.copy_(centre + spread * torch.randn(parameter.shape, generator=generator))
     return model.eval()
 

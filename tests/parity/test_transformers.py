@@ -1,4 +1,4 @@
-"""The same numbers as transformers, for its GPT-2, Llama, Qwen3 and BERT, from the folders that it writes."""
+"""The same numbers as transformers, for its GPT-2, Llama, Qwen3, BERT and CLIP, from the folders that it writes."""
 
 from __future__ import annotations
 
@@ -46,6 +46,18 @@ def qwen3(**options: Any) -> nn.Module:
 
 def bert(**options: Any) -> nn.Module:
     return transformers.BertForMaskedLM(transformers.BertConfig(**{**SIZE, **options}))
+
+
+def clip(name: str = "CLIPTextModel", **options: Any) -> nn.Module:
+    ends = {"bos_token_id": 1, "eos_token_id": 2}  # of which only the summary of a text depends
+    return getattr(transformers, name)(transformers.CLIPTextConfig(**{**SIZE, **ends, **options}))
+
+
+def whole_clip(**options: Any) -> nn.Module:
+    """With the half that sees."""
+    sees = {**SIZE, "image_size": 8, "patch_size": 4}
+    reads = clip(**options).config.to_dict()
+    return transformers.CLIPModel(transformers.CLIPConfig(text_config=reads, vision_config=sees))
 
 
 YARN = {"factor": 4.0, "original_max_position_embeddings": 16}
@@ -148,6 +160,28 @@ def test_encoder(name: str, side: str, folder: Callable[..., Path]) -> None:
     near(run(ids, mask=mask, segments=segments)[mask], expected[mask], side)
     whole = theirs(ids)
     near(run(ids), whole[0] if name != "pretraining" else whole.prediction_logits, "whole")
+
+
+CLIPS: dict[str, Callable[[], nn.Module]] = {
+    "text": clip,
+    "text-gelu": lambda: clip(hidden_act="gelu", layer_norm_eps=1e-4, max_position_embeddings=17),
+    "projected": lambda: clip("CLIPTextModelWithProjection", projection_dim=24),
+    "whole": whole_clip,
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("side", ["left", "right"])
+@torch.inference_mode()
+def test_text_half_of_clip(name: str, side: str, folder: Callable[..., Path]) -> None:
+    theirs = randomise(CLIPS[name]())
+    assert all(bool(parameter.all()) for parameter in theirs.parameters())
+    ours = load_model(folder(theirs)).model
+    reader = getattr(theirs, "text_model", theirs)
+    ids, mask, positions = padded((17, 5, 11), side)
+    expected = reader(ids, attention_mask=mask.long(), position_ids=positions).last_hidden_state
+    near(ours.hidden(ids, mask=mask)[mask], expected[mask], side)
+    near(ours.hidden(ids), reader(ids).last_hidden_state, "whole")
 
 
 @pytest.mark.parametrize("build", [gpt2, llama, qwen3, bert])

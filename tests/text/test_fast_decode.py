@@ -68,7 +68,8 @@ CONFIGS = {
         final=None,
     ),
     "ring and full": model_config(
-        BlockConfig(replace(LLAMA, span=SlidingSpan(5)), SWIGLU), BlockConfig(LLAMA, FeedForwardConfig(96, "gelu"))
+        BlockConfig(replace(LLAMA, span=SlidingSpan(5)), FeedForwardConfig(96, "quick_gelu")),
+        BlockConfig(LLAMA, FeedForwardConfig(96, "gelu")),
     ),
     "odd sizes": model_config(
         BlockConfig(

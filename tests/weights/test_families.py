@@ -31,6 +31,8 @@ SIZE = {
 }  # fmt: skip
 LLAMA: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", **SIZE}
 QWEN3: dict[str, Any] = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "head_dim": 12, **SIZE}
+CLIP: dict[str, Any] = {"architectures": ["CLIPTextModel"], "model_type": "clip_text_model", **SIZE}
+WHOLE_CLIP: dict[str, Any] = {"architectures": ["CLIPModel"], "model_type": "clip", "text_config": SIZE}
 BERT: dict[str, Any] = {"architectures": ["BertForMaskedLM"], "model_type": "bert", **SIZE}
 GPT2: dict[str, Any] = {
     "architectures": ["GPT2LMHeadModel"],
@@ -112,6 +114,8 @@ def test_rotary_defaults() -> None:
         BERT,
         {**BERT, "hidden_act": "relu", "type_vocab_size": 3, "hidden_dropout_prob": 0.0, "layer_norm_eps": 1e-6},
         {**BERT, "architectures": ["BertModel"]},
+        CLIP,
+        {**CLIP, "hidden_act": "gelu", "layer_norm_eps": 1e-6, "attention_dropout": 0.2},
     ],
 )  # fmt: skip
 def test_every_description_comes_back(values: dict[str, Any]) -> None:
@@ -124,6 +128,12 @@ def test_every_description_comes_back(values: dict[str, Any]) -> None:
     for name, value in values.items():
         if name != "max_window_layers":
             assert spelled.get(str(written[name]), written[name]) == spelled.get(str(value), value), name
+
+
+def test_a_part_of_a_larger_model_is_read_as_it_would_be_alone() -> None:
+    assert read(WHOLE_CLIP) == read(CLIP)
+    older = {**WHOLE_CLIP, "text_config": {**SIZE, "hidden_size": 64}, "text_config_dict": SIZE}
+    assert read(older) == read(CLIP)
 
 
 def test_sliding_windows() -> None:
@@ -141,7 +151,7 @@ def test_sliding_windows() -> None:
 @pytest.mark.parametrize(
     ("values", "changes", "message"),
     [
-        (LLAMA, {"hidden_act": "quick_gelu"}, "hidden_act is 'quick_gelu', but limner has relu,"),
+        (LLAMA, {"hidden_act": "mish"}, "hidden_act is 'mish', but limner has relu,"),
         (GPT2, {"activation_function": "mish"}, "activation_function is 'mish'"),
         (GPT2, {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx is True"),
         (GPT2, {"add_cross_attention": True}, "add_cross_attention is True"),
@@ -178,6 +188,11 @@ def test_sliding_windows() -> None:
         (LLAMA, {"num_attention_heads": 0}, "num_attention_heads, which is 0"),
         (BERT, {"type_vocab_size": 0}, "type_vocab_size is 0, but this family adds a segment"),
         (BERT, {"hidden_size": 34}, "hidden_size is 34, but this family divides it"),
+        (CLIP, {"hidden_size": 34}, "hidden_size is 34, but this family divides it"),
+        (WHOLE_CLIP, {"text_config": None}, "text_config is None, but it describes the part that is read"),
+        (WHOLE_CLIP, {"text_config": {"hidden_act": "mish"}}, "config.json: text_config: hidden_act is 'mish'"),
+        (WHOLE_CLIP, {"architectures": ["CLIPForImageClassification"]}, "CLIPForImageClassification"),
+        (WHOLE_CLIP, {"quantization_config": {"bits": 8}}, "quantization_config is {'bits': 8}"),
         ({"model_type": "lama"}, {}, "model_type is 'lama', but limner has no such family. Did you mean 'llama'"),
     ],
 )
@@ -227,5 +242,5 @@ def test_a_model_that_no_family_has_names_the_part(found: ModelConfig, message: 
 
 
 def test_every_family_is_one_file() -> None:
-    assert sorted(families()) == ["bert", "gpt2", "llama", "qwen3"]
+    assert sorted(families()) == ["bert", "clip_text_model", "gpt2", "llama", "qwen3"]
     assert all(name == known.model_type for name, known in families().items())

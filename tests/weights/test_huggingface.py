@@ -22,7 +22,7 @@ from limner.weights.huggingface import write_huggingface
 from tests.parity.conftest import randomise
 from tests.parity.conftest import tokenizer as words
 from tests.weights.conftest import build, config
-from tests.weights.test_families import BERT, GPT2, LLAMA, QWEN3, changed
+from tests.weights.test_families import BERT, CLIP, GPT2, LLAMA, QWEN3, changed
 
 CLASSES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "gpt2": (transformers.GPT2LMHeadModel, transformers.GPT2Config, GPT2),
@@ -59,6 +59,26 @@ def test_there_and_back_tensor_for_tensor(name: str, tmp_path: Path) -> None:
     ignored = {"transformers_version", "dtype", "_name_or_path", "architectures"}
     old, new = original.config.to_dict(), again.config.to_dict()
     assert {k: v for k, v in old.items() if k not in ignored} == {k: v for k, v in new.items() if k not in ignored}
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_text_half_of_clip_is_written_as_a_folder_of_its_own(whole: bool, tmp_path: Path) -> None:
+    sizes = {key: value for key, value in CLIP.items() if key not in ("architectures", "model_type")}
+    settings = transformers.CLIPTextConfig(**sizes, bos_token_id=1, eos_token_id=2)
+    original: nn.Module = transformers.CLIPTextModel(settings)
+    if whole:
+        sees = {**sizes, "image_size": 8, "patch_size": 4}
+        original = transformers.CLIPModel(transformers.CLIPConfig(text_config=settings.to_dict(), vision_config=sees))
+    randomise(original).save_pretrained(tmp_path / "first")
+    words().save_pretrained(tmp_path / "first")
+    assert models.export(tmp_path / "first", tmp_path / "second") == "AutoModel"
+    assert all(name.startswith("text_model.") for name in load_file(tmp_path / "second" / "model.safetensors"))
+    again, report = transformers.AutoModel.from_pretrained(tmp_path / "second", output_loading_info=True)
+    assert not any(report.values())
+    assert type(again) is transformers.CLIPTextModel
+    ids = torch.randint(0, 97, (2, 12))
+    reader = original.text_model if whole else original
+    assert torch.equal(again.eval()(ids).last_hidden_state, reader(ids).last_hidden_state)
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -70,6 +70,17 @@ def test_what_may_be_there() -> None:
         TABLE.gather(theirs, shapes(state), "here")
 
 
+def test_a_prefix_that_stays_and_the_rest_of_many_names() -> None:
+    table = KeyTable(Row("body.embed", "embedding.token.weight"), Ignored("eyes.{rest}"), prefix="body.", stays=True)
+    state = {"embedding.token.weight": torch.randn(5, 4)}
+    assert list(table.scatter(state, bare=True)) == ["body.embed"]
+    theirs = Held({"embed": state["embedding.token.weight"], "eyes.h.0.bias": torch.ones(1), "eyes.lid": torch.ones(1)})
+    assert torch.equal(table.gather(theirs, shapes(state), "here")["embedding.token.weight"], theirs["embed"])
+    theirs["ears.h.0.bias"] = torch.ones(1)
+    with pytest.raises(WeightsError, match=r"has ears.h.0.bias that the model does not use"):
+        table.gather(theirs, shapes(state), "here")
+
+
 def test_what_does_not_fit_is_named() -> None:
     state = ours(head=False)
     theirs = Held(TABLE.scatter(state))

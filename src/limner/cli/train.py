@@ -129,6 +129,9 @@ def picture(
         bool | None,
         typer.Option("--flip", help="Mirror pictures by chance. Off by default: captions say left and right."),
     ] = None,
+    prompt_encoder: Annotated[
+        Path | None, typer.Option(help="Folder of CLIP or BERT that reads the captions. Default: one trained with it.")
+    ] = None,
     prompt: Annotated[
         list[str] | None, typer.Option(help="Painted as it learns; may be repeated. Default: the first captions.")
     ] = None,
@@ -148,9 +151,10 @@ def picture(
         "size": size,
         "validation": validation,
         "flip": flip,
+        "prompt_encoder": prompt_encoder,
     }
     if resume is not None:
-        fixed: dict[str, object] = {f"--{name}": value for name, value in given.items()}
+        fixed: dict[str, object] = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
         fixed |= {
             "--data": data,
             "--drawings": drawings,

@@ -178,7 +178,7 @@ class AttentionConfig:
         return int(self.head_dim * fraction)
 
 
-Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "silu"]
+Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "quick_gelu", "silu"]
 
 
 @dataclass(frozen=True)

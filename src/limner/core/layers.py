@@ -17,7 +17,7 @@ from limner.core.tap import NO_TAP, Tap
 
 
 def activate(x: Tensor, kind: Activation) -> Tensor:
-    """The non-linear step; ``relu2`` is ReLU squared (So et al. 2021, arXiv:2109.08668)."""
+    """The non-linear step; ``relu2`` is ReLU squared (So et al. 2021, arXiv:2109.08668), ``quick_gelu`` CLIP's."""
     match kind:
         case "relu":
             return F.relu(x)
@@ -27,6 +27,8 @@ def activate(x: Tensor, kind: Activation) -> Tensor:
             return F.gelu(x)
         case "gelu_tanh":
             return F.gelu(x, approximate="tanh")
+        case "quick_gelu":
+            return x * torch.sigmoid(1.702 * x)
         case "silu":
             return F.silu(x)
         case _:

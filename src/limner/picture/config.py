@@ -129,8 +129,9 @@ class PictureConfig:
     Attributes:
         size: the height and width in pixels that it was trained at.
         prompt: the encoder of the prompt; its context length is the most tokens a prompt may have.
-        lower_case: prompts are read in small letters.
+        lower_case: prompts are put in small letters before the tokenizer has them.
         autoencoder: None: the denoiser works on pixels.
+        frozen_prompt: the prompt's encoder is a published one, which was not trained with the denoiser.
     """
 
     size: tuple[int, int]
@@ -139,6 +140,7 @@ class PictureConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     lower_case: bool = True
     autoencoder: AutoencoderConfig | None = None
+    frozen_prompt: bool = False
 
     def __post_init__(self) -> None:
         if self.prompt.encoder is None or self.prompt.decoder is not None:
@@ -193,12 +195,15 @@ def make_config(
     bottleneck: int = 0,
     diffusion: DiffusionConfig | None = None,
     autoencoder: AutoencoderConfig | None = None,
+    published: ModelConfig | None = None,
 ) -> PictureConfig:
     """A picture model of our usual parts: SwiGLU, rotary positions of two axes, LayerNorm (one call there and one back).
 
     Args:
         size: height and width in pixels.
         hidden_dim: of the feed-forward; 0: 8/3 of dim, rounded to 32.
+        published: of a prompt encoder that stays as it is; ``vocab_size``, ``context_length`` and ``prompt_layers`` then say
+            nothing.
     """
     head_dim = dim // num_heads
     feed_forward = FeedForwardConfig(hidden_dim or round(dim * 8 / 3 / 32) * 32)
@@ -214,7 +219,8 @@ def make_config(
     reading = BlockConfig(AttentionConfig(num_heads, num_heads, head_dim, qk_norm=norm), feed_forward, norm=norm)
     return PictureConfig(
         size=size,
-        prompt=ModelConfig(
+        prompt=published
+        or ModelConfig(
             vocab_size=vocab_size,
             dim=dim,
             context_length=context_length,
@@ -231,4 +237,6 @@ def make_config(
         ),
         diffusion=diffusion or DiffusionConfig(),
         autoencoder=autoencoder,
+        lower_case=published is None,  # its own tokenizer knows
+        frozen_prompt=published is not None,
     )

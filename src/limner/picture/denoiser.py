@@ -108,12 +108,12 @@ def _time_waves(time: Tensor) -> Tensor:
 
 
 class PictureModel(nn.Module):
-    """What is trained together, the prompt's encoder and the denoiser; and the autoencoder, which stays as it is."""
+    """Denoiser and prompt encoder, trained together; an autoencoder and a published prompt encoder stay as they are."""
 
     def __init__(self, config: PictureConfig) -> None:
         super().__init__()
         self.config = config
-        self.prompt_encoder = Transformer(config.prompt)
+        self.prompt_encoder = Transformer(config.prompt).requires_grad_(not config.frozen_prompt)
         self.denoiser = Denoiser(config.denoiser, config.prompt.dim)
         initialize_denoiser(self.denoiser)
         self.autoencoder = None if config.autoencoder is None else Autoencoder(config.autoencoder).requires_grad_(False)
@@ -133,11 +133,14 @@ class PictureModel(nn.Module):
         return self.autoencoder.decode(self.autoencoder.denormalise(latent))
 
     def read_prompt(self, ids: Tensor, mask: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
-        """The prompt's vectors: shape (batch, words) to (batch, words, prompt dim)."""
-        return self.prompt_encoder.hidden(ids, mask=mask, tap=tap.at("prompt"))
+        """The prompt's vectors: shape (batch, words) to (batch, words, prompt dim); vectors stay as they are."""
+        if ids.is_floating_point():
+            return ids
+        vectors = self.prompt_encoder.hidden(ids, mask=mask, tap=tap.at("prompt"))
+        return vectors.to(self.denoiser.patch.weight.dtype) if self.config.frozen_prompt else vectors
 
     def forward(self, noisy: Tensor, time: Tensor, ids: Tensor, mask: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
-        """Prediction for noisy pictures, shape (batch, channels, height, width), and their prompts' ids."""
+        """Prediction for noisy pictures, shape (batch, channels, height, width), and their prompts' ids or vectors."""
         prompt = self.read_prompt(ids, mask, tap=tap)
         out: Tensor = self.denoiser(noisy, time, prompt, prompt_mask=mask, tap=tap)
         return out

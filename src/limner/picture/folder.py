@@ -44,7 +44,7 @@ def save_picture_model(
     """Write a picture model's folder, whole or not at all.
 
     Args:
-        dtype: of the weights on disk; None: as they are.
+        dtype: of the weights on disk; None: as they are. A published prompt encoder's stay as they are in any case.
     Raises:
         WeightsError: the tokenizer has more tokens than the model, or the folder cannot be written.
     """
@@ -53,9 +53,11 @@ def save_picture_model(
             f"{folder}: the tokenizer has {tokenizer.vocab_size} tokens, but the prompt's vocab_size is "
             f"{model.config.prompt.vocab_size}. Use the tokenizer that the model was trained with."
         )
-    scale = {name for name, _ in model.named_buffers()}  # of the latents; it stays float32
+    exact = {name for name, _ in model.named_buffers()}  # the scale of the latents; it stays float32
+    if model.config.frozen_prompt:
+        exact |= {f"prompt_encoder.{name}" for name in model.prompt_encoder.state_dict()}
     tensors = {
-        name: value if dtype is None or name in scale else value.to(dtype) for name, value in model.state_dict().items()
+        name: value if dtype is None or name in exact else value.to(dtype) for name, value in model.state_dict().items()
     }
     write_folder(Path(folder), {"picture": model.config.to_dict()}, tensors, tokenizer, card)
 

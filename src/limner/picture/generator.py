@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import ConfigError, ContextError, DataError, WeightsError, suggest
+from limner.core.errors import ConfigError, DataError, WeightsError, suggest
 from limner.core.tap import NO_TAP, Tap
 from limner.picture.denoiser import PictureModel
 from limner.picture.guidance import Guide, Prompts, weigh
@@ -24,7 +24,7 @@ from limner.picture.painting import Picture as Picture
 from limner.picture.painting import looks_of as looks_of
 from limner.picture.painting import new_seed as new_seed
 from limner.picture.process import add_noise, levels
-from limner.picture.prompts import WORD, as_read
+from limner.picture.prompts import WORD, as_read, check_length, framing
 from limner.picture.prompts import pad as pad
 from limner.picture.prompts import prompt_ids as prompt_ids
 from limner.picture.prompts import words_of as words_of
@@ -91,23 +91,19 @@ class PictureGenerator:
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────
 
     def read_prompt(self, prompt: str) -> list[int]:
-        """The ids of a prompt, the beginning included.
+        """The ids of a prompt, what frames it included.
 
         Raises:
             ContextError: it is longer than the model reads.
         """
         ids = prompt_ids(self.tokenizer, prompt, self.config.lower_case)
-        longest = self.config.prompt.context_length
-        if len(ids) > longest:
-            raise ContextError(
-                f"the prompt has {len(ids)} tokens, but this model reads {longest}. Shorten it; nothing is cut silently."
-            )
+        check_length(ids, self.config.prompt.context_length)
         return ids
 
     def word_places(self, prompt: str) -> list[tuple[str, list[int]]]:
         """The words of a prompt in order, each with the places of its tokens among those of ``read_prompt``."""
         text = as_read(prompt, self.config.lower_case)
-        begin = 0 if self.tokenizer.begin_id is None else 1
+        begin = len(framing(self.tokenizer)[0])
         places: list[list[int]] = []
         spans = [match.span() for match in re.finditer(WORD, text)]
         pieces = self.tokenizer.pieces(text)

@@ -8,15 +8,42 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from limner.core.errors import ContextError
 from limner.tokens import Tokenizer
 
 WORD = r"[^\W_]+"
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str, lower_case: bool) -> list[int]:
-    """What a prompt is for the model: the beginning, then its tokens."""
+    """What a prompt is for the model: the beginning, then its tokens, then what the encoder was trained to see last."""
+    before, after = framing(tokenizer)
+    return [*before, *tokenizer.encode(as_read(prompt, lower_case)), *after]
+
+
+def framing(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids before and after a prompt's own: our tokenizers have a beginning alone, CLIP and BERT an end, too."""
     begin = [] if tokenizer.begin_id is None else [tokenizer.begin_id]
-    return begin + tokenizer.encode(as_read(prompt, lower_case))
+    return tokenizer.opening or begin, tokenizer.closing
+
+
+def check_length(ids: Sequence[int], window: int) -> None:
+    """Check that a prompt can be read whole.
+
+    Raises:
+        ContextError: it is longer than the window.
+    """
+    if len(ids) > window:
+        raise ContextError(
+            f"the prompt has {len(ids)} tokens, but this model reads {window}. Shorten it; nothing is cut silently."
+        )
+
+
+def cut(tokenizer: Tokenizer, ids: list[int], window: int) -> list[int]:
+    """The first of a caption's ids that fit the window, with the same end."""
+    if len(ids) <= window:
+        return ids
+    _, after = framing(tokenizer)
+    return ids[: window - len(after)] + after
 
 
 def as_read(prompt: str, lower_case: bool) -> str:

@@ -99,6 +99,7 @@ static void activate(float *x, i64 n, i64 kind) {
       for (i64 i = 0; i < n; i++)
         x[i] = 0.5f * x[i] * (1.f + tangent(0.79788456f * (x[i] + 0.044715f * x[i] * x[i] * x[i])));
       break;
+    case 5: for (i64 i = 0; i < n; i++) x[i] = x[i] / (1.f + exponential(-1.702f * x[i])); break;
     default: for (i64 i = 0; i < n; i++) x[i] = x[i] / (1.f + exponential(-x[i]));
   }
 }

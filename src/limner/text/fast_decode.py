@@ -42,7 +42,7 @@ from limner.core.layers import Block
 from limner.core.positions import rotary_frequencies, rotation, sinusoidal
 from limner.core.transformer import Transformer
 
-ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "silu")  # numbered as in the C++
+ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "silu", "quick_gelu")  # numbered as in the C++
 WORTH_BUILDING = 60e9  # bytes to be read: some five seconds of torch, about what the compiler takes
 FEWEST_STEPS = 4  # handing the weights over takes a few milliseconds
 

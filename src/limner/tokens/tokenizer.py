@@ -97,6 +97,7 @@ class Tokenizer:
         self.roles = roles
         self.byte_level = _holds(self._decoder, "ByteLevel")
         self._byte_fallback = _holds(self._decoder, "ByteFallback")
+        self._word_end: str = getattr(backend.model, "end_of_word_suffix", None) or ""  # CLIP's ``</w>``
         self.kind = self._find_kind()
         self._joined: dict[int, bytes | None] = {}  # bytes of the tokens that are joined as bytes, once looked up
         before, after = self._frame()
@@ -225,6 +226,8 @@ class Tokenizer:
             raise TokenizerError(
                 f"a token id is {wrong}, but ids run from 0 to {self.vocab_size - 1}. Decode ids of this tokenizer."
             ) from None
+        if self.byte_level and self._word_end:  # the library leaves it in
+            return text.replace(self._word_end, " ").rstrip(" ")
         return text
 
     def stream(self, *, skip_special: bool = True) -> StreamDecoder:
@@ -253,8 +256,9 @@ class Tokenizer:
         if self.is_special(id) and not special:
             return b""
         if self.byte_level:
-            mapped = [BYTE_OF.get(character, -1) for character in piece]
-            return piece.encode() if -1 in mapped else bytes(mapped)
+            stem = piece.removesuffix(self._word_end)
+            mapped = [BYTE_OF.get(character, -1) for character in stem]
+            return piece.encode() if -1 in mapped else bytes(mapped) + b" " * (stem != piece)
         if self._byte_fallback and (match := BYTE_PIECE.fullmatch(piece)):
             return bytes([int(match[1], 16)])
         if id in self._added:
@@ -264,9 +268,8 @@ class Tokenizer:
             return piece.removeprefix(model.continuing_subword_prefix).encode()
         if _marks_spaces(self._decoder):
             piece = piece.replace("▁", " ")
-        suffix = getattr(model, "end_of_word_suffix", None)
-        if suffix and piece.endswith(suffix):
-            piece = piece[: -len(suffix)] + " "
+        if self._word_end and piece.endswith(self._word_end):
+            piece = piece[: -len(self._word_end)] + " "
         return piece.encode()
 
     def adds_bytes(self, id: int) -> bool:
@@ -402,7 +405,10 @@ class Tokenizer:
     def _bytes_in(self, text: str, id: int, start: int, end: int) -> bytes:
         """What a token holds of this text, which may differ in case or accents from the token's own name."""
         if id not in self._joined:
-            self._joined[id] = self.token_bytes(id, special=True) if self.adds_bytes(id) else None
+            own = self.token_bytes(id, special=True) if self.adds_bytes(id) else None
+            if own is not None and self._word_end and self.piece(id).endswith(self._word_end):
+                own = own[:-1]  # the space lies beyond its place
+            self._joined[id] = own
         joined = self._joined[id]
         return text[start:end].encode() if joined is None else joined
 

@@ -145,20 +145,18 @@ EVALUATION_SHARE = 0.1  # of the time, about, that such evaluations may take in 
 
 
 class Masters:
-    """The float32 weights that the optimizers change.
+    """The float32 weights that the optimizers change; what is frozen is none of them.
 
     In float32 (and under autocast) they are the model's own parameters. In bfloat16 the model computes with a
     rounded copy: nothing is cast inside a step, and small updates are not lost.
     """
 
     def __init__(self, model: nn.Module, copy: bool) -> None:
-        self.living = dict(model.named_parameters())
+        self.living = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.copied = copy
         if copy:
-            self.parameters = {
-                name: nn.Parameter(p.detach().float().clone(), p.requires_grad) for name, p in self.living.items()
-            }
-            for parameter in self.living.values():
+            self.parameters = {name: nn.Parameter(p.detach().float().clone()) for name, p in self.living.items()}
+            for parameter in model.parameters():
                 parameter.data = parameter.data.bfloat16()
         else:
             self.parameters = self.living
@@ -217,7 +215,7 @@ class Training(Generic[Batch]):
         self.step: Callable[[Batch], Tensor] = torch.compile(step, dynamic=False) if settings.compile == "on" else step
         self.device = torch.device(settings.device)
         self.masters = Masters(model, copy=settings.precision == "bfloat16")
-        self.trained = [p for p in self.masters.parameters.values() if p.requires_grad]
+        self.trained = list(self.masters.parameters.values())
         self.optimizers = Optimizers(self.masters.parameters, settings)
         self.average = (
             {name: p.detach().clone() for name, p in self.masters.parameters.items()} if settings.ema else None
@@ -260,8 +258,11 @@ class Training(Generic[Batch]):
             WeightsError: a tensor is missing, extra or of another shape.
         """
         groups: dict[str, dict[str, Tensor]] = {"weights": {}, "optimizer": {}, "average": {}}
+        frozen = {name for name, p in self.model.named_parameters() if not p.requires_grad}
         for full, value in checkpoint.tensors.items():
             group, _, name = full.partition("/")
+            if group in ("weights", "average") and name in frozen:
+                continue  # once they were kept as well
             if group not in groups:
                 raise WeightsError(
                     f"{checkpoint.path} has {full}, but a checkpoint has no such part. Use the run it belongs to."

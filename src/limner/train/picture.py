@@ -38,18 +38,23 @@ from limner.picture.folder import load_picture_model, save_picture_model
 from limner.picture.generator import PaintSettings, PictureGenerator, pad, prompt_ids, words_of
 from limner.picture.images import from_bytes, grid
 from limner.picture.latents import latent_set
+from limner.picture.prompts import check_length, cut
+from limner.picture.published import PublishedEncoder, open_published
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.train import machine
+from limner.train.captions import FrozenReader, caption_lengths, too_long
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
 from limner.train.settings import TrainSettings, changed, split_assignment
 from limner.train.text import cache_folder
+from limner.weights.folder import load_model, save_model
+from limner.weights.tensors import empty, fill
 
 DEFAULT_MINUTES = 10.0
-CODER = "autoencoder"  # in a run folder
+CODER, READER = "autoencoder", "prompt-encoder"  # in a run folder
 EFFICIENCY = 0.3  # share of a large product's speed that a training step reaches
 PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time for
 CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer and count words
@@ -74,6 +79,8 @@ class PictureSettings:
         size: parameters of the denoiser and the prompt's encoder together, such as 5M.
         autoencoder: the folder of one that limner trained; the model then works on its latents, and ``patch`` counts in
             them. None: on pixels. The latents are made once, before training; so there is no ``flip``.
+        prompt_encoder: a Hugging Face folder of CLIP or BERT that reads the captions and is not trained; ``context_length``
+            is then its window, 0: all of it up to 128. None: a small encoder of our own, trained with the denoiser.
         caption_drop: share of the batches' captions that are replaced by the empty prompt, for guidance.
         process, predict, loss, min_snr, time_mean, time_deviation, shift: see ``DiffusionConfig``; time ``uniform``
             ignores mean and deviation. A shift of 0 is chosen: the side, of pixels or of the latent, over 32.
@@ -97,6 +104,7 @@ class PictureSettings:
     column: str | None = None
     captions: Literal["auto", "folder"] = "auto"
     autoencoder: str | None = None
+    prompt_encoder: str | None = None
     process: Literal["flow", "cosine", "linear"] = "flow"
     predict: Literal["x", "noise", "v", "flow"] = "x"
     loss: Literal["x", "noise", "v", "flow"] = "flow"
@@ -295,13 +303,19 @@ class PictureChoice:
 
 
 def choose(
-    plan: PicturePlan, corpus: PictureCorpus, tokenizer: Tokenizer, longest: int, coder: Autoencoder | None = None
+    plan: PicturePlan,
+    corpus: PictureCorpus,
+    tokenizer: Tokenizer,
+    longest: int,
+    coder: Autoencoder | None = None,
+    reader: PublishedEncoder | None = None,
 ) -> PictureChoice:
     """Derive width, depth, batch and rates; what is given stays.
 
     Args:
         longest: tokens of the longest caption.
         coder: the autoencoder, where there is one.
+        reader: the published prompt encoder, where there is one.
     Raises:
         ConfigError: a given value that cannot be used.
     """
@@ -350,6 +364,7 @@ def choose(
             bottleneck=picture.bottleneck if picture.bottleneck >= 0 else (128 if channels * patch**2 > 256 else 0),
             diffusion=picture.diffusion(factor),
             autoencoder=None if coder is None else coder.config,
+            published=None if reader is None else reader.model.config,
         )
         if best is not None and count_parameters(config) > wanted:
             break
@@ -369,7 +384,7 @@ def _counts(pictures: PictureSet) -> tuple[list[int], list[tuple[int, int]]]:
 
 
 def count_parameters(config: PictureConfig) -> int:
-    """How many numbers a model's weights are."""
+    """How many numbers are trained."""
     with torch.device("meta"):
         return sum(p.numel() for p in PictureModel(config).parameters() if p.requires_grad)
 
@@ -388,8 +403,9 @@ class PictureRun:
     choice: PictureChoice
     folder: RunFolder
     resumed: bool = False
-    scale: dict[str, Tensor] = field(default_factory=dict)  # of the latents
     latents: tuple[PictureSet, PictureSet] | None = None  # of the pictures to train on and to judge by
+    long_captions: str = ""  # a sentence on those that do not fit the window
+    fixed: dict[str, Tensor] = field(default_factory=dict)  # what is not trained: the coder, a published prompt encoder
 
     def summary(self) -> str:
         """What will be done, in a few lines."""
@@ -407,10 +423,22 @@ class PictureRun:
             f"model: {self.choice.parameters / 1e6:.1f}M parameters, {denoiser.stack.num_layers} layers of {denoiser.dim}",
             f"      {config.size[0]} × {config.size[1]} pixels in patches of {denoiser.patch}{latents}",
             f"      prompts of up to {config.prompt.context_length} tokens, {self.tokenizer.vocab_size:,} in all",
+            *self._reading(),
             f"training: {length}; {settings.batch_size * settings.accumulate} pictures a step",
             f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
         ]
         return "\n".join(lines)
+
+    def _reading(self) -> list[str]:
+        """On a published encoder, and on captions that are too long for the window."""
+        lines = [f"      {self.long_captions}"] if self.long_captions else []
+        if self.plan.picture.prompt_encoder is not None:
+            prompt = self.choice.config.prompt
+            name = Path(self.plan.picture.prompt_encoder).resolve().name
+            lines.append(
+                f"      read by {name}, {prompt.stack.num_layers} layers of {prompt.dim}, which is not trained"
+            )
+        return lines
 
     def finished(self) -> Outcome | None:
         """How the run ended, if it came to its end and was judged; None: there is something left to do."""
@@ -438,14 +466,21 @@ class PictureRun:
         if model.autoencoder is not None:
             coder, _ = load_autoencoder(self.folder.path / CODER, dtype=torch.float32)
             model.autoencoder.load_state_dict(coder.state_dict())
-        self.scale = {name: value.cpu() for name, value in model.named_buffers()}
+        trained = {name for name, p in model.named_parameters() if p.requires_grad}
+        self.fixed = {name: value.cpu() for name, value in model.state_dict().items() if name not in trained}
+        read: Callable[[Sequence[str]], tuple[Tensor, Tensor]] = self.read
+        if config.frozen_prompt:
+            published = load_model(self.folder.path / READER).model.state_dict()
+            model.prompt_encoder.load_state_dict(published)
+            self.fixed |= {f"prompt_encoder.{name}": value for name, value in published.items()}  # in its own dtype
+            read = FrozenReader(model, self.rows)
         training_set, validation_set = self.latents or (self.corpus.train, self.corpus.validation)
         batches = PictureBatches(training_set, settings.batch_size, settings.seed, flip=picture.flip)
 
         def batch(index: int) -> PictureStep:
             drawn = batches(index)
             captions = ["" if torch.rand(()) < picture.caption_drop else text for text in drawn.captions]
-            ids, mask = self.read(captions)
+            ids, mask = read(captions)
             clean = clean_of(model, drawn.images)
             noise, times = torch.randn(clean.shape), process.draw_times(config.diffusion, len(clean))
             return clean, noise.to(device), times.to(device), ids.to(device), mask.to(device)
@@ -454,7 +489,7 @@ class PictureRun:
             return diffusion_loss(model, *batch).mean()
 
         def evaluate() -> Evaluation:
-            matched, shuffled = listening(model, validation_set, self.read, picture.evaluate_pictures)
+            matched, shuffled = listening(model, validation_set, read, picture.evaluate_pictures)
             sheet = self.paint(model)
             path = self.folder.path / "samples" / f"step-{training.clock.step:07}.png"
             path.parent.mkdir(exist_ok=True)
@@ -483,9 +518,13 @@ class PictureRun:
             return outcome
 
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """Ids and mask of captions; one that is longer than the window is cut, which happens to no prompt."""
-        length = self.choice.config.prompt.context_length
-        return pad([prompt_ids(self.tokenizer, text, True)[:length] for text in captions], length)
+        """Ids and mask of captions, each (captions, window)."""
+        return pad(self.rows(captions), self.choice.config.prompt.context_length)
+
+    def rows(self, captions: Sequence[str]) -> list[list[int]]:
+        """Ids of captions; one that is longer than the window is cut, which ``summary`` tells and happens to no prompt."""
+        window, lower_case = self.choice.config.prompt.context_length, self.choice.config.lower_case
+        return [cut(self.tokenizer, prompt_ids(self.tokenizer, text, lower_case), window) for text in captions]
 
     def paint(self, model: PictureModel) -> Image.Image | None:
         """The run's prompts, each with the seed of its place; None where there are none."""
@@ -497,8 +536,8 @@ class PictureRun:
         return grid([one.image for one in painted], min(4, len(painted)))
 
     def _export(self, weights: dict[str, Tensor], step: int, metrics: dict[str, float]) -> None:
-        model = PictureModel(self.choice.config)
-        model.load_state_dict(self.scale | {name: value.cpu() for name, value in weights.items()})
+        model = empty(lambda: PictureModel(self.choice.config))
+        fill(model, self.fixed | {name: value.cpu() for name, value in weights.items()}, None)
         dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.picture.dtype]
         save_picture_model(self.folder.model, model, self.tokenizer, self._card(step, metrics), dtype=dtype)
 
@@ -530,8 +569,8 @@ class PictureRun:
         metrics = {"loss": matched, "loss_other_captions": shuffled}
         metrics |= memorisation(PictureGenerator(model, self.tokenizer), self.corpus, self.plan.picture)
         loaded.card["validation"] |= metrics
-        dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16}[self.plan.picture.dtype]
-        save_picture_model(self.folder.model, model, self.tokenizer, loaded.card, dtype=dtype)
+        written = load_picture_model(self.folder.model, verify=False).model  # as it is on disk, in whatever dtypes
+        save_picture_model(self.folder.model, written, self.tokenizer, loaded.card)
         self.folder.event("result", step=step, **metrics)
         return metrics
 
@@ -592,7 +631,10 @@ def memorisation(painter: PictureGenerator, corpus: PictureCorpus, picture: Pict
     held_back = min(16, len(corpus.validation))
     prompts = [corpus.validation.captions(number)[0] for number in range(held_back)]
     length = painter.config.prompt.context_length
-    prompts = [prompt for prompt in prompts if len(prompt_ids(painter.tokenizer, prompt, True)) <= length]
+    lower_case = painter.config.lower_case
+    prompts = [prompt for prompt in prompts if len(prompt_ids(painter.tokenizer, prompt, lower_case)) <= length]
+    if not prompts:
+        return {}
     painted = painter.generate(prompts, seed=0, steps=picture.sample_steps, guidance=picture.guidance)
     arrays = [_small(one.image) for one in painted]
     others = [_small(Image.fromarray(corpus.validation.picture(number)[0])) for number in range(held_back)]
@@ -640,16 +682,19 @@ def start(
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
     coder = open_autoencoder(plan.picture)
+    path, reader = plan.picture.prompt_encoder, None
+    if path is not None:
+        reader = open_published(path, plan.picture.context_length)
+        plan = replace(plan, card={"prompt_encoder": reader.card, **plan.card})
     corpus = open_pictures(plan, cache, progress, 1 if coder is None else coder.factor)
-    if not plan.prompts:
-        several = range(min(SHOWN, len(corpus.validation)))
-        plan = replace(plan, prompts=tuple(corpus.validation.captions(number)[0] for number in several))
-    captions = read_captions(corpus.train)
+    captions = read_captions(corpus.train, lower_case=reader is None)
     words = Counter(word for text in captions for word in words_of(text))
     size = plan.picture.vocab_size or min(8192, max(1024, 4 * len(words)))
-    tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size)
-    longest = max(len(ids) for ids in tokenizer.encode_batch(captions)) + 1
-    choice = choose(plan, corpus, tokenizer, longest, coder)
+    tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size) if reader is None else reader.tokenizer
+    lengths = caption_lengths(tokenizer, captions, reader is None)
+    choice = choose(plan, corpus, tokenizer, max(lengths), coder, reader)
+    plan = replace(plan, prompts=shown_prompts(plan.prompts, corpus.validation, tokenizer, choice.config))
+    long_captions = too_long(lengths, choice.config.prompt.context_length)
     latents = make_latents(corpus, coder, choice.settings, progress)
     common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
     folder = RunFolder.create(
@@ -662,6 +707,7 @@ def start(
             "parameters": choice.parameters,
             "flops_per_picture": choice.flops_per_picture,
             "words": sorted(common),
+            "long_captions": long_captions,
             "corpus": {"cache": str(cache), **_identity(corpus)},
         },
         choice.settings.keep,
@@ -669,7 +715,28 @@ def start(
     tokenizer.save(folder.path / "tokenizer")
     if coder is not None:
         save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
-    return PictureRun(plan, corpus, tokenizer, sorted(common), choice, folder, latents=latents)
+    if reader is not None:
+        save_model(folder.path / READER, reader.model, None, reader.card)  # and this
+    return PictureRun(
+        plan, corpus, tokenizer, sorted(common), choice, folder, latents=latents, long_captions=long_captions
+    )
+
+
+def shown_prompts(
+    given: tuple[str, ...], pictures: PictureSet, tokenizer: Tokenizer, config: PictureConfig
+) -> tuple[str, ...]:
+    """What is painted as the model learns: what was asked for, or captions of held-back pictures that can be read.
+
+    Raises:
+        ContextError: a given prompt is longer than the window.
+    """
+    window = config.prompt.context_length
+    for prompt in given:
+        check_length(prompt_ids(tokenizer, prompt, config.lower_case), window)
+    if given:
+        return given
+    several = (pictures.captions(number)[0] for number in range(min(SHOWN, len(pictures))))
+    return tuple(text for text in several if len(prompt_ids(tokenizer, text, config.lower_case)) <= window)
 
 
 def go_on(
@@ -713,7 +780,10 @@ def go_on(
     latents = make_latents(corpus, coder, settings, progress)
     if values:
         folder.write_plan({**stored, "train": settings.to_dict()})
-    return PictureRun(plan, corpus, tokenizer, stored["words"], choice, folder, resumed=True, latents=latents)
+    told = stored.get("long_captions", "")
+    return PictureRun(
+        plan, corpus, tokenizer, stored["words"], choice, folder, resumed=True, latents=latents, long_captions=told
+    )
 
 
 def _same(plan: PicturePlan, name: str, value: str) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from limner.core.config import Activation, BlockConfig, HeadConfig, ModelConfig, StackConfig
@@ -24,6 +24,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu_fast": "gelu_tanh",
     "gelu_accurate": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
+    "quick_gelu": "quick_gelu",
     "silu": "silu",
     "swish": "silu",
 }
@@ -32,6 +33,7 @@ ACTIVATION_NAMES: dict[Activation, str] = {
     "relu2": "relu2",
     "gelu": "gelu",
     "gelu_tanh": "gelu_pytorch_tanh",
+    "quick_gelu": "quick_gelu",
     "silu": "silu",
 }
 
@@ -46,6 +48,8 @@ class Family:
         auto: the class of transformers that opens it.
         read: fields of a config.json, and whether there is a head → our description.
         write: our description → fields; may lose what the family does not have, which ``lost`` finds.
+        within: the ``model_type`` of a larger model that has this one as a part → the entry of its config.json that
+            describes the part.
     """
 
     model_type: str
@@ -56,6 +60,7 @@ class Family:
     read: Callable[[Fields, bool], ModelConfig]
     write: Callable[[ModelConfig], dict[str, Any]]
     also_headed: tuple[str, ...] = ()
+    within: Mapping[str, str] = field(default_factory=dict)
 
     def from_foreign(self, values: Mapping[str, Any], where: str = "config.json") -> ModelConfig:
         """Our description of what a config.json describes.
@@ -63,6 +68,8 @@ class Family:
         Raises:
             ConfigError: it asks for something that we do not have.
         """
+        if (entry := self.within.get(str(values.get("model_type")))) is not None:
+            values, where = _part(values, entry, where), f"{where}: {entry}"
         fields = Fields(values, where)
         fields.only("quantization_config", None, "weights must be plain numbers", "Use the folder before quantization")
         architectures = values.get("architectures") or [self.headed]
@@ -171,6 +178,16 @@ def shortest(blocks: tuple[BlockConfig, ...]) -> tuple[BlockConfig, ...]:
         if all(block == blocks[i % period] for i, block in enumerate(blocks)):
             return blocks[:period]
     return blocks
+
+
+def _part(values: Mapping[str, Any], entry: str, where: str) -> dict[str, Any]:
+    """The description of a part of a larger model, as its own config.json would have it."""
+    part = values.get(f"{entry}_dict") or values.get(entry)  # older releases wrote both, and read the first
+    if not isinstance(part, dict):
+        raise ConfigError(
+            f"{where}: {entry} is {part!r}, but it describes the part that is read. Use a folder that was saved whole."
+        )
+    return {**part, **{name: values.get(name) for name in ("architectures", "quantization_config")}}
 
 
 def _settled(config: ModelConfig) -> ModelConfig:

@@ -52,7 +52,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A foreign tensor that may be there and says nothing: a buffer, or a part that we do not have."""
+    """A foreign tensor that may be there and says nothing: a buffer, or a part that we do not have.
+
+    ``{rest}`` stands for the rest of many names.
+    """
 
     theirs: str
 
@@ -80,17 +83,22 @@ class KeyTable:
     """The rows of one family.
 
     Args:
-        prefix: what the names of all but the head begin with; a folder of the body alone leaves it out.
+        prefix: what the names of all but the head begin with; a folder of the body alone may leave it out.
+        stays: that prefix is written for the body alone, too.
         respelled: older spellings inside names → today's.
     """
 
     def __init__(
-        self, *rows: Row | Ignored | Copy, prefix: str = "", respelled: Mapping[str, str] | None = None
+        self,
+        *rows: Row | Ignored | Copy,
+        prefix: str = "",
+        stays: bool = False,
+        respelled: Mapping[str, str] | None = None,
     ) -> None:
         self.rows = [row for row in rows if isinstance(row, Row)]
         self.copies = [row for row in rows if isinstance(row, Copy)]
         self.ignored = [_pattern(row.theirs) for row in rows if isinstance(row, Ignored)]
-        self.prefix = prefix
+        self.prefix, self.stays = prefix, stays
         self.respelled = dict(respelled or {})
 
     def gather(self, files: Tensors, needed: Mapping[str, Shape], where: Path | str) -> dict[str, Tensor]:
@@ -138,7 +146,7 @@ class KeyTable:
         for row in self._rows({name: tuple(value.shape) for name, value in ours.items()}):
             parts = [ours[part] for part in row.parts]
             value = parts[0] if len(parts) == 1 else torch.cat(parts)
-            name = row.theirs.removeprefix(self.prefix) if bare else row.theirs
+            name = row.theirs.removeprefix(self.prefix) if bare and not self.stays else row.theirs
             theirs[name] = value.T.contiguous() if row.transpose else value
             used.update(row.parts)
         assert used == set(ours), f"no row for {sorted(set(ours) - used)}"
@@ -173,7 +181,7 @@ class KeyTable:
 
 
 def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(re.escape(name).replace(re.escape("{layer}"), r"\d+"))
+    return re.compile(re.escape(name).replace(re.escape("{layer}"), r"\d+").replace(re.escape("{rest}"), ".*"))
 
 
 def _foreign_shape(row: Row, needed: Mapping[str, Shape]) -> Shape:

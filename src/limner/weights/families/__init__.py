@@ -21,11 +21,14 @@ def families() -> dict[str, Family]:
 
 
 def family(model_type: str) -> Family:
-    """The family of a ``model_type``.
+    """The family of a ``model_type``, or of the part that we have of such a model (of ``clip``, what reads texts).
 
     Raises:
         ConfigError: we do not have it.
     """
+    for known in families().values():
+        if model_type in known.within:
+            return known
     if model_type not in families():
         raise ConfigError(
             f"model_type is {model_type!r}, but limner has no such family. {suggest(model_type, families())}"
