@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from PIL import Image
 
 from limner.core.errors import ConfigError, TrainingError, WeightsError
 from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
+from limner.picture.config import LogitNormalTime
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
 from limner.recipes import any_recipe, picture_recipe
 from limner.tokens import Tokenizer
 from limner.train.loop import Watcher
-from limner.train.picture import PicturePlan, PictureRun, go_on, listening, start
+from limner.train.picture import PicturePlan, PictureRun, PictureSettings, go_on, listening, start
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
 SMALL = [
@@ -267,3 +269,13 @@ def test_an_autoencoder_that_does_not_fit_is_refused(squares: Path, tmp_path: Pa
         begin(squares, tmp_path / "run", f"autoencoder={tmp_path / 'coder'}", "pixels=20")
     with pytest.raises(WeightsError, match="is no folder"):
         begin(squares, tmp_path / "run", f"autoencoder={tmp_path / 'nowhere'}")
+
+
+def test_times_move_from_more_noise_to_less_over_a_run() -> None:
+    settings = PictureSettings(pixels=128, time_mean=0.5, time_mean_first=2.0)
+    begin, middle, end = (settings.diffusion_at(progress) for progress in (0.0, 0.5, 1.0))
+    assert begin.time == LogitNormalTime(2.0, 1.0)
+    assert middle.time == LogitNormalTime(1.25, 1.0)
+    assert end == settings.diffusion()
+    assert begin.shift == 4.0, "as many times more as the side is of 32"
+    assert replace(settings, time_mean_first=None).diffusion_at(0.0) == end

@@ -84,6 +84,9 @@ class PictureSettings:
         caption_drop: share of the batches' captions that are replaced by the empty prompt, for guidance.
         process, predict, loss, min_snr, time_mean, time_deviation, shift: see ``DiffusionConfig``; time ``uniform``
             ignores mean and deviation. A shift of 0 is chosen: the side, of pixels or of the latent, over 32.
+        time_mean_first: the mean of the times at the start of the run, from where it moves to ``time_mean`` at its end.
+            What a picture shows is decided where there is most noise, so a model that begins there listens sooner
+            (docs/log.md). None: the mean does not move.
         sample_steps, guidance: of the pictures shown while it learns.
     """
 
@@ -112,6 +115,7 @@ class PictureSettings:
     time: Literal["logit-normal", "uniform"] = "logit-normal"
     time_mean: float = 1.2
     time_deviation: float = 1.0
+    time_mean_first: float | None = None
     shift: float = 0.0
     evaluate_pictures: int = 256
     sample_steps: int = 16
@@ -141,6 +145,13 @@ class PictureSettings:
             time=UniformTime() if self.time == "uniform" else LogitNormalTime(self.time_mean, self.time_deviation),
             shift=self.shift or max(1.0, self.pixels / factor / 32),
         )
+
+    def diffusion_at(self, progress: float, factor: int = 1) -> DiffusionConfig:
+        """The same, with the times of a moment of the run, from 0 to 1."""
+        if self.time_mean_first is None:
+            return self.diffusion(factor)
+        mean = self.time_mean_first + (self.time_mean - self.time_mean_first) * progress
+        return replace(self, time_mean=mean).diffusion(factor)
 
 
 @dataclass(frozen=True)
@@ -482,7 +493,8 @@ class PictureRun:
             captions = ["" if torch.rand(()) < picture.caption_drop else text for text in drawn.captions]
             ids, mask = read(captions)
             clean = clean_of(model, drawn.images)
-            noise, times = torch.randn(clean.shape), process.draw_times(config.diffusion, len(clean))
+            times = process.draw_times(picture.diffusion_at(training.clock.progress(), config.factor), len(clean))
+            noise = torch.randn(clean.shape)
             return clean, noise.to(device), times.to(device), ids.to(device), mask.to(device)
 
         def step(batch: PictureStep) -> Tensor:
