@@ -492,6 +492,9 @@ class PictureRun:
             drawn = batches(index)
             captions = ["" if torch.rand(()) < picture.caption_drop else text for text in drawn.captions]
             ids, mask = read(captions)
+            if settings.compile != "on":  # compiled, each length would be compiled anew
+                longest = int(mask.sum(dim=1).max())
+                ids, mask = ids[:, :longest], mask[:, :longest]
             clean = clean_of(model, drawn.images)
             times = process.draw_times(picture.diffusion_at(training.clock.progress(), config.factor), len(clean))
             noise = torch.randn(clean.shape)
