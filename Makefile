@@ -14,7 +14,7 @@ ARGS ?=
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(RUNTIME)  ## write stories with the bundled model and look inside while it writes
+demo: $(RUNTIME)  ## write a story and paint a picture with the bundled models, and look inside while they do
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
 test: check  ## the checks, then the tests; a part of them: make test ARGS=tests/core

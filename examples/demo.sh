@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tour that `make demo` gives: what limner does, shown with the bundled model `story`. Takes about a minute.
+# The tour that `make demo` gives: what limner does, shown with the bundled models. Takes about two minutes.
 set -euo pipefail
 
 bold=""; plain=""
@@ -23,10 +23,21 @@ step "4. Another seed, another story; --show says how sure the model was and wha
 step "5. Looking inside: where the last word looks, and how the next word forms layer by layer." \
     limner explain "The curious cat climbed" --model story
 
-printf '\n%sNow yours.%s A folder of texts is all it takes:\n\n' "$bold" "$plain"
+mkdir -p demo
+step "6. Painting: from noise to a picture, led by the words. No picture that the model learned from showed this dog in this cap." \
+    limner paint "a German Shepherd wearing a red baseball cap" --seed 0 --force \
+    --out demo/german-shepherd.png --filmstrip demo/german-shepherd-steps.png
+step "7. Others: picture i is the one that its seed makes alone, whatever else is painted." \
+    limner paint "a black cat with a blue crown next to a fox in a green top hat" --seed 1 --n 3 --force --out demo/cat-and-fox
+printf '\nOpen %sdemo/german-shepherd-steps.png%s: each step from noise to picture, and where each word went.\n' "$bold" "$plain"
+
+printf '\n%sNow yours.%s A folder of texts, or of pictures with captions, is all it takes:\n\n' "$bold" "$plain"
 cat <<'END'
     .venv/bin/limner train text --data FOLDER --minutes 10 --out runs/mine
     .venv/bin/limner write "Once upon a time" --model runs/mine
+
+    .venv/bin/limner train picture --data FOLDER --minutes 30 --out runs/painter
+    .venv/bin/limner paint "a fox in the snow" --model runs/painter
 
 `.venv/bin/limner --help` lists the verbs; README.md goes through them.
 END
