@@ -6,11 +6,13 @@ The same way as ``limner.train.text``: a ``PicturePlan`` says what is wanted, ``
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import ConfigError, TrainingError, suggest
+from limner.core.errors import ConfigError, ContextError, TrainingError, counted, suggest
 from limner.data.picture_batches import PictureBatches
 from limner.data.picture_shards import PictureSet, prepare_pictures
 from limner.data.report import PictureReport
@@ -38,14 +40,16 @@ from limner.picture.folder import load_picture_model, save_picture_model
 from limner.picture.generator import PaintSettings, PictureGenerator, pad, prompt_ids, words_of
 from limner.picture.images import from_bytes, grid
 from limner.picture.latents import latent_set
+from limner.picture.painting import MOST_GUIDANCE, MOST_STEPS
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
+from limner.text.presets import read_size
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.train import machine
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
-from limner.train.settings import TrainSettings, changed, split_assignment
+from limner.train.settings import TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
 
 DEFAULT_MINUTES = 10.0
@@ -118,10 +122,20 @@ class PictureSettings:
                 "flip is on, but latents are made once, of the pictures as they are. Leave it out, or train on pixels."
             )
         for name in ("pixels", "buckets", "evaluate_pictures", "sample_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
-                )
+            at_least(name, getattr(self, name), 1)
+        for name in ("patch", "dim", "num_layers", "num_heads", "vocab_size", "context_length", "shift"):
+            at_least(name, getattr(self, name), 0)  # 0 is chosen
+        if self.size != "auto":
+            read_size(self.size)
+        for name, value in (("time_deviation", self.time_deviation), ("min_snr", self.min_snr)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} is {value:g}, but it must be a number above 0. Choose a larger one.")
+        if self.sample_steps > MOST_STEPS:
+            raise ConfigError(
+                f"sample_steps is {self.sample_steps:,}, but a picture takes 1 to {MOST_STEPS:,}. 16 is usual."
+            )
+        if not 0 <= self.guidance <= MOST_GUIDANCE:
+            raise ConfigError(f"guidance is {self.guidance:g}, but it goes from 0 to {MOST_GUIDANCE:g}. 3 is usual.")
 
     def diffusion(self, factor: int = 1) -> DiffusionConfig:
         """As the model's own description has it; ``factor`` is the autoencoder's."""
@@ -175,7 +189,11 @@ class PicturePlan:
             elif name.startswith("drawn.") and plan.drawn is not None:
                 plan = replace(plan, drawn=changed(plan.drawn, {name.removeprefix("drawn."): value}, "drawn."))
             else:
-                known = [*of_train, *of_picture]
+                known = [
+                    *of_train,
+                    *of_picture,
+                    *(f"drawn.{f.name}" for f in fields(DrawnPlan) if plan.drawn is not None),
+                ]
                 raise ConfigError(f"--set {name} is given, but there is no such setting. {suggest(name, known)}")
         return plan
 
@@ -332,8 +350,6 @@ def choose(
             wanted = 5e6 if seconds is None else speed * seconds / (6 * vectors * PICTURES_SEEN)
             wanted = 5e6 if seconds is None and visits else min(max(wanted, 5e5), 1e8)
         else:
-            from limner.text.presets import read_size
-
             wanted = float(read_size(picture.size))
     best: PictureConfig | None = None
     for dim in dims:
@@ -394,7 +410,9 @@ class PictureRun:
     def summary(self) -> str:
         """What will be done, in a few lines."""
         config, settings = self.choice.config, self.choice.settings
-        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
+        length = (
+            f"{settings.minutes:g} minutes" if settings.minutes is not None else counted(settings.steps or 0, "step")
+        )
         report = self.corpus.report
         compiled = "compiled, " if settings.compile == "on" else ""
         source = "drawings of the picture-book world" if report is None else report.summary()
@@ -603,10 +621,8 @@ def memorisation(painter: PictureGenerator, corpus: PictureCorpus, picture: Pict
         known = torch.stack([_small(Image.fromarray(corpus.train.picture(number)[0])) for number in some])
         nearest = torch.minimum(nearest, torch.cdist(wanted, known).amin(dim=1))
     nearest = nearest / wanted.shape[1] ** 0.5
-    return {
-        "painted_to_nearest": float(nearest[: len(arrays)].mean()),
-        "held_back_to_nearest": float(nearest[len(arrays) :].mean()),
-    }
+    found = {"painted_to_nearest": nearest[: len(arrays)], "held_back_to_nearest": nearest[len(arrays) :]}
+    return {name: float(distances.mean()) for name, distances in found.items() if len(distances)}
 
 
 def _small(image: Image.Image) -> Tensor:
@@ -634,6 +650,7 @@ def start(
     Raises:
         DataError: data that cannot be read or are too little.
         ConfigError: settings that cannot be used.
+        ContextError: a prompt longer than the model will read.
         TrainingError: the folder holds a run already or cannot be written.
     """
     cache = (cache or cache_folder().with_name("pictures")).absolute()
@@ -641,15 +658,13 @@ def start(
     RunFolder.check_new(out)
     coder = open_autoencoder(plan.picture)
     corpus = open_pictures(plan, cache, progress, 1 if coder is None else coder.factor)
-    if not plan.prompts:
-        several = range(min(SHOWN, len(corpus.validation)))
-        plan = replace(plan, prompts=tuple(corpus.validation.captions(number)[0] for number in several))
     captions = read_captions(corpus.train)
     words = Counter(word for text in captions for word in words_of(text))
     size = plan.picture.vocab_size or min(8192, max(1024, 4 * len(words)))
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size)
     longest = max(len(ids) for ids in tokenizer.encode_batch(captions)) + 1
     choice = choose(plan, corpus, tokenizer, longest, coder)
+    plan = replace(plan, prompts=choose_prompts(plan.prompts, corpus.validation, tokenizer, choice.config))
     latents = make_latents(corpus, coder, choice.settings, progress)
     common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
     folder = RunFolder.create(
@@ -670,6 +685,26 @@ def start(
     if coder is not None:
         save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
     return PictureRun(plan, corpus, tokenizer, sorted(common), choice, folder, latents=latents)
+
+
+def choose_prompts(
+    given: Sequence[str], held_back: PictureSet, tokenizer: Tokenizer, config: PictureConfig
+) -> tuple[str, ...]:
+    """What is painted as a model learns: what is given, else the first captions held back that the model can read.
+
+    Raises:
+        ContextError: one that is given is longer than the model reads.
+    """
+    length = config.prompt.context_length
+    for text in given:
+        if (count := len(prompt_ids(tokenizer, text, config.lower_case))) > length:
+            raise ContextError(
+                f"the prompt {text!r:.40} has {count} tokens, but this model is to read {length}. Shorten it, or add --set "
+                f"context_length={count}."
+            )
+    captions = (held_back.captions(number)[0] for number in range(len(held_back)))
+    readable = (text for text in captions if len(prompt_ids(tokenizer, text, config.lower_case)) <= length)
+    return tuple(given) or tuple(islice(readable, SHOWN))
 
 
 def go_on(
