@@ -110,7 +110,13 @@ def test_what_cannot_be_asked_for(bare: Path, tmp_path: Path) -> None:
     of("--data", bare, "--drawings", 5, says="--drawings is 5 beside --data")
     refused("train", "picture", "--data", bare, "--drawings", 5, says="--drawings is 5 beside --data")
     of("--data", bare, "--pixels", 30, says="pixels is 30, but must be a multiple of factor, 8. Choose 32.")
-    of("--data", bare, "--channels", 10**5, says="latent_channels is 100,000, but a place of the latents stands for 192")
+    of(
+        "--data",
+        bare,
+        "--channels",
+        10**5,
+        says="latent_channels is 100,000, but a place of the latents stands for 192",
+    )
     of("--drawings", 5, "--buckets", 3, says="--buckets is 3 beside drawings, but they are squares")
     of("--data", bare, "--factor", 5, says="factor is 5, but sides are divided by 4, 8 or 16")
     of(
