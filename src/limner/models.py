@@ -113,17 +113,22 @@ def load(
     """
     import torch
 
+    from limner.weights.files import read_unchanged
+
+    folder, place = find(name_or_path), read_device(device)
+    use_threads(threads)
+    automatic = isinstance(dtype, str) and dtype == "auto"
+    kind = torch.float32 if dtype is None or automatic else read_dtype(dtype)
+    return read_unchanged(folder, lambda standing: _load(standing, place, kind, automatic=automatic))
+
+
+def _load(
+    folder: Path, place: torch.device, kind: torch.dtype, *, automatic: bool
+) -> TextGenerator | TextEncoder | PictureGenerator:
     from limner.text.generator import TextGenerator
     from limner.tokens import Tokenizer
     from limner.weights.folder import KINDS, check_vocabulary, kind_of, load_model, read_config
 
-    folder, place = find(name_or_path), read_device(device)
-    if threads is not None:
-        if threads < 1:
-            raise ConfigError(f"threads is {threads}, but it must be at least 1. Choose a larger number.")
-        torch.set_num_threads(threads)
-    automatic = isinstance(dtype, str) and dtype == "auto"
-    kind = torch.float32 if dtype is None or automatic else read_dtype(dtype)
     if (made := kind_of(read_config(folder))) == "picture":
         return _load_picture(folder, place, None if automatic else kind)
     if made not in ("model", None):
@@ -165,6 +170,21 @@ def _load_picture(folder: Path, place: torch.device, dtype: torch.dtype | None) 
     return PictureGenerator(
         model, tokenizer, card={"name": folder.name, **loaded.card, "path": str(folder)}, sha256=loaded.sha256
     )
+
+
+def use_threads(threads: int | None) -> None:
+    """Compute with so many processor threads in this whole process; None: as they are.
+
+    Raises:
+        ConfigError: fewer than 1.
+    """
+    import torch
+
+    if threads is None:
+        return
+    if threads < 1:
+        raise ConfigError(f"threads is {threads}, but it must be at least 1. Choose a larger number.")
+    torch.set_num_threads(threads)
 
 
 def bfloat16_helps(device: torch.device) -> bool:
@@ -294,12 +314,13 @@ def _model_of(path: Path) -> Path:
     """The model folder itself, or the best model of a run."""
     if not (path / "run.json").is_file() or (path / "config.json").is_file():
         return path
-    if not (path / "model").is_dir() and not (path / ".model.previous").is_dir():
+    model = path / "model"
+    if not any(place.is_dir() for place in (model, path / ".model.previous", model)):  # it may be exchanged meanwhile
         raise WeightsError(
             f"{path} is a run that has no model yet, but training saves one at each evaluation that is the best so far. "
             "Wait for the first, or go on with --resume."
         )
-    return path / "model"
+    return model
 
 
 def _entry(name: str, path: Path) -> Entry:
@@ -324,7 +345,12 @@ def _entry(name: str, path: Path) -> Entry:
         if "autoencoder" in values:
             return Entry(kind="picture autoencoder", **common, **_said(values.get("card") or {}))
         if "picture" in values:  # read as plain values: the classes that describe pictures would load torch
-            height, width = (int(side) for side in values["picture"]["size"])
+            size = values["picture"]["size"]
+            if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+                raise WeightsError(
+                    f"{path / 'config.json'} has the size {size}, but it is a height and a width. Copy the folder again."
+                )
+            height, width = size
             return Entry(
                 kind="picture generator",
                 context=int(values["picture"]["prompt"]["context_length"]),
@@ -333,7 +359,7 @@ def _entry(name: str, path: Path) -> Entry:
                 **_said(values.get("card") or {}),
             )
         config, card = _described(path, values)
-    except (LimnerError, OSError, ValueError, KeyError, TypeError) as problem:
+    except (LimnerError, OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         return Entry(name, str(path), problem=f"{state}{problem}")
     kinds = {(True, False): "text generator", (False, True): "text encoder"}
     return Entry(

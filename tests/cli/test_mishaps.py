@@ -43,7 +43,7 @@ def refused(*words: object, says: str) -> str:
     assert done.exit_code == 2, done.output
     last = str(done.stderr.splitlines()[-1])
     assert says in last, done.stderr
-    assert last.endswith("."), "no remedy"
+    assert last.endswith((".", "?")), "no remedy"
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     return last

@@ -287,6 +287,41 @@ def test_a_picture_that_comes_out_differently_is_told(paint: Limner, here: Path)
     assert "fox-again.png is not quite the picture of fox.png" in result.stderr
 
 
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.99])
+def test_a_picture_that_was_cut_off_is_refused_before_it_is_painted(paint: Limner, here: Path, share: float) -> None:
+    paint(FOX, "--seed", 3, "-o", "fox.png")
+    data = (here / "fox.png").read_bytes()
+    (here / "cut.png").write_bytes(data[: int(share * (len(data) - 12))])  # the last 12 bytes only say that it ends
+    refused(paint("--again", "cut.png"), "cut.png is no picture that can be used: cannot be decoded")
+    assert names(here) == ["cut.png", "fox.png"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"steps": "many"}, "a steps that is 'many'"),
+        ({"height": "x"}, "a height that is 'x'"),
+        ({"guidance": None}, "lack 'guidance'"),
+        ({"prompt": None}, "lack 'prompt'"),
+        ({"seed": True}, "a seed that is True"),
+        ({"from": 3}, "a from that is 3"),
+        ({"blend": CAT, "frames": "x"}, "a frames that is 'x'"),
+        ({"blend": CAT, "share": "x"}, "a share that is 'x'"),
+        ({"blend": CAT, "share": 7}, "a share that is 7"),
+        ({"steps": 10**9}, "steps is 1000000000, but"),
+        ({"height": SIDE + 1}, f"size is {SIDE} × {SIDE + 1}"),
+    ],
+    ids=str,
+)
+def test_settings_that_were_changed_are_refused(
+    paint: Limner, here: Path, changes: dict[str, object], said: str
+) -> None:
+    paint(FOX, "--seed", 3, "-o", "fox.png")
+    save_png(drawing(), here / "other.png", read_settings(here / "fox.png") | changes)
+    refused(paint("--again", "other.png"), said)
+    assert names(here) == ["fox.png", "other.png"]
+
+
 # ── the filmstrip ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -309,8 +344,9 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
     [
         ((FOX, "--steps", "0"), "ConfigError: steps is 0, but a picture takes 1 to 1,000. 25 is usual."),
         ((FOX, "--steps", "10000"), "ConfigError: steps is 10000"),
-        ((FOX, "--guidance", "0"), "ConfigError: guidance is 0, but then the prompt has no part in the picture."),
-        ((FOX, "--guidance", "50"), "ConfigError: guidance is 50"),
+        ((FOX, "--guidance", "-1"), "ConfigError: guidance is -1, but it goes from 0 (no prompt) over 1"),
+        ((FOX, "--guidance", "101"), "ConfigError: guidance is 101"),
+        ((FOX, "--guidance", "0", "--filmstrip", "f.png"), "--filmstrip is given beside --guidance 0, but then no word"),
         ((FOX, "--guidance", "nan"), "ConfigError: guidance is nan"),
         ((FOX, "--size", "17x16"), "multiples of 4: 4 to 32 wide and 4 to 32 high. It is best at 16 × 16."),
         ((FOX, "--size", "4000"), "ConfigError: size is 4000 × 4000"),
@@ -325,6 +361,8 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
         (("--variations", "missing.png"), "DataError: missing.png cannot be read"),
         ((FOX, "--blend", CAT, "--frames", "1"), "ConfigError: frames is 1"),
         ((FOX, "--blend", CAT, "--from", "start.png"), "ConfigError: --from is given beside --blend"),
+        ((FOX, "--blend", CAT, "--strength", "0.5"), "ConfigError: --strength is given beside --blend"),
+        ((FOX, "--variations", "start.png", "--mask", "mask.png"), "ConfigError: --mask is given beside --variations"),
         ((FOX, "--blend", CAT, "--filmstrip", "f.png"), "ConfigError: --filmstrip is given beside --blend"),
         ((FOX, "--variations", "start.png", "--from", "start.png"), "ConfigError: --from is given beside --variations"),
         ((FOX, "-o", "fox.jpg"), "ConfigError: -o is fox.jpg"),
@@ -336,6 +374,7 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
         ((), "DataError: the prompt is empty, but a picture"),
         (("zorblax " * 30,), f"tokens, but this model reads {LONGEST}"),
         ((FOX, "--from", "notes.txt"), "DataError: notes.txt is no picture that can be used"),
+        ((FOX, "--from", "nothing.png"), "DataError: nothing.png is no picture that can be used: the file is empty."),
         ((FOX, "--from", "missing.png"), "DataError: missing.png cannot be read: No such file or directory"),
         ((FOX, "--from", "bomb.png"), "DataError: bomb.png is no picture that can be used: 60,000 × 60,000 pixels"),
         ((FOX, "--from", "start.png", "--mask", "small.png"), "small.png is 5 × 7 (width × height), but start.png is 16 × 16"),
@@ -347,6 +386,7 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
 )  # fmt: skip
 def test_a_mistake_is_told_in_one_sentence(paint: Limner, here: Path, arguments: tuple[str, ...], said: str) -> None:
     (here / "notes.txt").write_text("a fox")
+    (here / "nothing.png").touch()
     (here / "bomb.png").write_bytes(bomb(60_000))
     drawing().save(here / "start.png")
     drawing(size=(5, 7)).save(here / "small.png")
@@ -354,6 +394,20 @@ def test_a_mistake_is_told_in_one_sentence(paint: Limner, here: Path, arguments:
     before = names(here)
     refused(paint(*arguments), said)
     assert names(here) == before
+
+
+def test_from_no_guidance_to_very_much(paint: Limner, here: Path) -> None:
+    none = paint(FOX, "--guidance", 0, "--seed", 1, "-o", "none.png")
+    assert (none.exit_code, none.stdout) == (0, "none.png\n")
+    assert none.stderr == "With guidance 0 the prompt has no part in the picture; 1 is the prompt plainly.\n"
+    paint(CAT, "--guidance", 0, "--seed", 1, "-o", "cat.png")
+    assert read_picture(here / "cat.png").tobytes() == read_picture(here / "none.png").tobytes()
+    snow = paint(FOX, "--guidance", 0, "--negative", "snow", "--seed", 1, "-o", "snow.png")
+    assert snow.exit_code == 0
+    assert read_picture(here / "snow.png").tobytes() != read_picture(here / "none.png").tobytes()
+    for guidance in (50, 100):
+        assert paint(FOX, "--guidance", guidance, "--seed", 1, "-o", f"{guidance}.png").exit_code == 0
+    assert read_picture(here / "50.png").getextrema() != ((0, 0),) * 3, "not black, as no numbers would be"
 
 
 def test_without_a_bundled_model_it_says_how_to_come_by_one(limner: Limner, monkeypatch: pytest.MonkeyPatch) -> None:

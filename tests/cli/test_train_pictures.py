@@ -110,6 +110,14 @@ def test_what_cannot_be_asked_for(bare: Path, tmp_path: Path) -> None:
     of("--data", bare, "--drawings", 5, says="--drawings is 5 beside --data")
     refused("train", "picture", "--data", bare, "--drawings", 5, says="--drawings is 5 beside --data")
     of("--data", bare, "--pixels", 30, says="pixels is 30, but must be a multiple of factor, 8. Choose 32.")
+    of(
+        "--data",
+        bare,
+        "--channels",
+        10**5,
+        says="latent_channels is 100,000, but a place of the latents stands for 192",
+    )
+    of("--drawings", 5, "--buckets", 3, says="--buckets is 3 beside drawings, but they are squares")
     of("--data", bare, "--factor", 5, says="factor is 5, but sides are divided by 4, 8 or 16")
     of(
         "--data",
@@ -118,7 +126,7 @@ def test_what_cannot_be_asked_for(bare: Path, tmp_path: Path) -> None:
         "widht=8",
         says="--set widht is given, but there is no such setting. Did you mean 'width'",
     )
-    of("--drawings", 5, "--set", "drawn.size=16", says="drawn.size is 16, but pixels is 64")
+    of("--drawings", 5, "--set", "drawn.size=32", says="drawn.size is 32, but pixels is 64")
     of("--data", bare, "--set", "batch_size=0", says="batch_size is 0")
     of("--data", bare, "--set", "evaluate_pictures=0", says="evaluate_pictures is 0, but it must be at least 1")
     of("--data", tmp_path / "none", says="none does not exist")

@@ -411,7 +411,7 @@ def test_what_keeps_a_picture_from_being_painted_again(painter: PictureGenerator
     [
         ({"steps": 0}, "steps is 0"),
         ({"steps": 10_000}, "steps is 10000"),
-        ({"guidance": 50.0}, "guidance is 50"),
+        ({"guidance": 101}, "guidance is 101"),
         ({"guidance": -1.0}, "guidance is -1"),
         ({"guidance": float("nan")}, "guidance is nan"),
         ({"sampler": "eular"}, "sampler is 'eular'.*Did you mean 'euler'"),

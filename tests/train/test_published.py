@@ -140,7 +140,7 @@ def test_long_captions_are_told_and_long_prompts_refused(
     assert mask.all()
     assert ids[0, -1] == run.tokenizer.closing[-1], "what the encoder was trained to see last stays last"
     assert run.train().reason == "finished"
-    with pytest.raises(ContextError, match=r"the prompt has 44 tokens, but this model reads 10"):
+    with pytest.raises(ContextError, match=r"has 44 tokens, but this model is to read 10"):
         begin(data, encoders["bert"], tmp_path / "other", "context_length=10", prompts=("a red picture " * 14,))
     assert not (tmp_path / "other").exists()
 

@@ -18,7 +18,7 @@ from limner.core.errors import ConfigError, WeightsError
 from limner.core.transformer import Transformer
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.weights import files
-from limner.weights.files import previous
+from limner.weights.files import EXCHANGES, previous, read_unchanged
 from limner.weights.folder import load_model, save_model
 from limner.weights.tensors import TensorFiles, write_tensors
 from tests.weights.conftest import build, config
@@ -130,6 +130,60 @@ def test_killed_between_the_two_renames(saved: Saved) -> None:
     save_model(folder, build(config(), seed=1), None, {"name": "new"})
     assert load_model(folder).card["name"] == "new"
     assert [path.name for path in folder.parent.iterdir()] == ["cat"]
+
+
+def test_a_folder_that_is_exchanged_while_it_is_read_is_read_again(
+    saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a training saves a better model between the description and the weights."""
+    folder, _ = saved
+    better = build(config(), seed=1)
+    from limner.weights import folder as module
+
+    read, calls = module.read_config, 0
+
+    def slow(path: Path) -> dict[str, object]:
+        nonlocal calls
+        values, calls = read(path), calls + 1
+        if calls == 1:
+            save_model(folder, better, None, {"name": "better"})
+        return values
+
+    monkeypatch.setattr(module, "read_config", slow)
+    model, _, card = load_model(folder)
+    assert calls == 2
+    assert card["name"] == "better"
+    assert torch.equal(model.embedding.token.weight, better.embedding.token.weight)
+
+
+def test_what_is_read_is_all_of_one_folder(saved: Saved) -> None:
+    """Also where nothing fails: a description of the old folder and a tokenizer of the new one do not belong together."""
+    folder, _ = saved
+    seen = []
+
+    def read(place: Path) -> tuple[str, str]:
+        first = str(files.read_json(place / "config.json")["card"]["name"])
+        if len(seen) < 3:
+            save_model(folder, build(config()), None, {"name": f"number {len(seen)}"})
+        seen.append(first)
+        return first, str(files.read_json(place / "config.json")["card"]["name"])
+
+    assert read_unchanged(folder, read) == ("number 2", "number 2")
+    assert seen == ["cat", "number 0", "number 1", "number 2"]
+
+
+def test_a_folder_that_stays_damaged_is_read_once(saved: Saved) -> None:
+    folder, _ = saved
+    calls = 0
+
+    def read(place: Path) -> None:
+        nonlocal calls
+        calls += 1
+        raise WeightsError(f"{place} is damaged")
+
+    with pytest.raises(WeightsError, match="is damaged"):
+        read_unchanged(folder, read)
+    assert calls == 1 < EXCHANGES
 
 
 def test_a_folder_with_other_things_is_not_replaced(tmp_path: Path) -> None:

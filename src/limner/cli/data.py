@@ -11,6 +11,8 @@ from typing import Annotated
 
 import typer
 
+from limner.core.errors import ConfigError
+
 app = typer.Typer(no_args_is_help=True)
 
 
@@ -62,6 +64,10 @@ def picturebook(
     from limner.picture.world.write import write_pictures, write_sheet
 
     if show:
+        if masks or format is not Format.folder:
+            raise ConfigError(
+                f"--{'masks' if masks else 'format'} is given beside --show, but that writes one sheet to look at. Drop it."
+            )
         count = count or 24
         write_sheet(out, count, size, seed, which.value, two)
         print(f"Written to {out}: {count} pictures on one sheet.")

@@ -137,7 +137,8 @@ def picture_model(
     seed: Annotated[int, typer.Option(min=0, help="Of the prompts and of the pictures.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Write a PNG of the first 64 pictures, none picked, and of failures.")
+        Path | None,
+        typer.Option("--out", "-o", help="Write a PNG of the first 64 pictures, none picked, and of failures."),
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Processor threads.", show_default="as torch chooses")] = None,
@@ -149,10 +150,11 @@ def picture_model(
     Joint accuracy is the share of pictures in which all is right. The judges' own accuracy on drawings of the same
     scenes is the ceiling.
     """
+    from limner.picture.images import save_png
     from limner.picture.sheet import contact_sheet
 
-    if out is not None and not out.absolute().parent.is_dir():
-        raise ConfigError(f"out is {str(out)!r}, but there is no such folder to write into. Make it first.")
+    if out is not None:
+        _check_sheet(out)
     with _progress("painting", pictures) as advance:
         found, how = measure_pictures(
             model,
@@ -164,14 +166,21 @@ def picture_model(
             threads=threads,
             progress=lambda done, total: advance(done * pictures // total),
         )
-    if out is not None:
-        contact_sheet(found).save(out, format="PNG")
     if as_json:
         import json
 
         print(json.dumps(found.to_dict() | how, ensure_ascii=False, allow_nan=False))
-        return
-    _print_composition(found)
+    else:
+        _print_composition(found)
+    if out is not None:  # last: where it cannot be written, the numbers are not lost
+        save_png(contact_sheet(found), out, {"measured": how})
+
+
+def _check_sheet(out: Path) -> None:
+    if out.is_dir() or out.suffix.lower() != ".png":
+        raise ConfigError(f"out is {str(out)!r}, but a sheet is written as PNG. Name a .png file.")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"out is {str(out)!r}, but there is no such folder to write into. Make it first.")
 
 
 def measure_pictures(
@@ -193,23 +202,26 @@ def measure_pictures(
     """
     import torch
 
-    from limner.models import find, read_device
+    from limner.models import find, read_device, use_threads
     from limner.picture.composition import measure, painter_of
     from limner.picture.folder import load_picture_model
-    from limner.picture.generator import PictureGenerator
+    from limner.picture.generator import PaintSettings, PictureGenerator
     from limner.tokens import Tokenizer
+    from limner.weights.files import read_unchanged
 
+    PaintSettings(steps=steps, guidance=guidance)  # what is wrong is told before anything is opened or thought out
     folder, place = find(model), read_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    loaded = load_picture_model(folder, dtype=torch.float32)
+    use_threads(threads)
+    loaded, tokenizer = read_unchanged(
+        folder, lambda it: (load_picture_model(it, dtype=torch.float32), Tokenizer.load(it))
+    )
     height, width = loaded.model.config.size
     if height != width:
         raise ConfigError(
             f"{model} paints {width} × {height} pixels, but the judges read squares. Measure a model of squares."
         )
     card = {"name": folder.name, **loaded.card}
-    generator = PictureGenerator(loaded.model.to(place), Tokenizer.load(folder), card=card, sha256=loaded.sha256)
+    generator = PictureGenerator(loaded.model.to(place), tokenizer, card=card, sha256=loaded.sha256)
     painter = painter_of(generator, steps=steps, guidance=guidance)
     found = measure(painter, size=width, pictures=pictures, seed=seed, progress=progress)
     return found, {"model": model, "sha256": loaded.sha256, "steps": steps, "guidance": guidance}

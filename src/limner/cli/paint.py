@@ -63,7 +63,8 @@ def paint(
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Steps from noise to picture.", show_default="25")] = None,
     guidance: Annotated[
-        float | None, typer.Option(help="How strongly the prompt pulls: 1 plainly, up to 30.", show_default="4")
+        float | None,
+        typer.Option(help="How strongly the prompt pulls: 1 plainly, 0 not at all, up to 100.", show_default="4"),
     ] = None,
     negative: Annotated[str | None, typer.Option(help="What to lead away from.")] = None,
     size: Annotated[
@@ -148,6 +149,7 @@ def paint(
         for one in (text, other, settings.negative):
             generator.read_prompt(one)
         report.notes(generator.notes_on(text, other, settings.negative))
+        report.notes(_notes_on(settings))
         with _painting(generator, count, preview) as on_step:
             pictures = generator.blend(
                 text, other, frames=count, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
@@ -167,8 +169,12 @@ def paint(
 
 def _check(given: dict[str, Any], filmstrip: Path | None) -> None:
     """Options that do not go together, or leave nothing to do."""
-    if given.get("guidance") == 0:
-        raise ConfigError("guidance is 0, but then the prompt has no part in the picture. Choose 1 to 30; 4 is usual.")
+    if "variations" in given:  # first, for adding --from, as would be said below, does not go with it either
+        for name in ("from", "mask"):
+            if name in given:
+                raise ConfigError(
+                    f"--{name} is given beside --variations, but they do not go together. Drop one of them."
+                )
     if given.get("n", 0) > MOST_PICTURES:
         raise ConfigError(
             f"n is {given['n']:,}, but at most {MOST_PICTURES:,} pictures are painted. Choose a smaller number."
@@ -182,11 +188,12 @@ def _check(given: dict[str, Any], filmstrip: Path | None) -> None:
     blends = [name for name in ("blend", "other-seed") if name in given]
     if not blends and "frames" in given:
         raise ConfigError("--frames is given without --blend or --other-seed, but a picture has no frames. Drop it.")
-    pairs = [("variations", "from"), ("variations", "mask")]
-    pairs += [(one, other) for one in blends for other in ("from", "variations", "mask", "n")]
+    pairs = [(one, other) for one in blends for other in ("from", "variations", "mask", "n", "strength")]
     for one, other in pairs:
         if one in given and other in given:
             raise ConfigError(f"--{other} is given beside --{one}, but they do not go together. Drop one of them.")
+    if given.get("guidance") == 0 and filmstrip is not None:
+        raise ConfigError("--filmstrip is given beside --guidance 0, but then no word is read. Drop one of them.")
     if blends and filmstrip is not None:
         raise ConfigError(f"--filmstrip is given beside --{blends[0]}, but it shows one prompt. Drop one of them.")
 
@@ -403,6 +410,7 @@ def _paint_all(
             record=bool(strips), **({} if recorder is None else {"tap": recorder}),
         )  # fmt: skip
         report.notes(generator.notes_on(prompt, settings.negative))
+        report.notes(_notes_on(settings))
         for number, picture in enumerate(pictures):
             noted = inputs.note(picture, model)
             _save(noted, [noted.image], paths[number])
@@ -410,6 +418,12 @@ def _paint_all(
                 save_png(filmstrip(generator, picture, recorder), strips[number], {"filmstrip": noted.settings})
                 recorder.values.clear()
             report.tell(paths[number], noted, strips[number] if strips else None)
+
+
+def _notes_on(settings: Any) -> tuple[str, ...]:
+    if settings.guidance != 0:
+        return ()
+    return ("With guidance 0 the prompt has no part in the picture; 1 is the prompt plainly.",)
 
 
 def _save_blend(pictures: Sequence[Picture], path: Path, report: Report, model: str | None) -> None:
@@ -450,6 +464,7 @@ def _again(
     preview: bool,
 ) -> None:
     """Paint from the settings in a PNG, and say whether it is the same picture."""
+    from limner.picture.generator import check_described
     from limner.picture.images import pixel_digest, read_picture, read_settings
 
     if prompt is not None or given:
@@ -457,15 +472,16 @@ def _again(
         raise ConfigError(f"{what} is given beside --again, but that paints with the file's own settings. Drop it.")
     if files.filmstrip is not None:
         raise ConfigError("--filmstrip is given beside --again, but that repeats a picture and no more. Drop it.")
-    described = read_settings(path)
+    described, original = read_settings(path), pixel_digest(read_picture(path))
+    check_described(described)
     generator = _painter_of(path, described, model, place)
-    sides = (int(described.get("height", 0)), int(described.get("width", 0)))
+    sides = (described["height"], described["width"])
     found = {name: _input_of(path, name, described) for name in ("from", "mask")}
     inputs = Inputs.read(found["from"], found["mask"], sides)
     blended = "blend" in described and "share" not in described
     ending = path.suffix.lower() if blended and path.suffix.lower() == ".apng" else ".png"
     target = files.one(f"{path.stem}-again", moving=blended, ending=ending)
-    with _painting(generator, int(described.get("frames", 1)) if blended else 1, preview) as on_step:
+    with _painting(generator, described.get("frames", 1) if blended else 1, preview) as on_step:
         pictures = generator.again(described, start=inputs.start, mask=inputs.mask, on_step=on_step)
     opened = described.get("opened")
     if blended:
@@ -474,7 +490,7 @@ def _again(
         noted = inputs.note(pictures[0], opened)
         _save(noted, [noted.image], target)
         report.tell(target, noted)
-    if target.suffix.lower() == ".png" and pixel_digest(read_picture(target)) != pixel_digest(read_picture(path)):
+    if target.suffix.lower() == ".png" and pixel_digest(read_picture(target)) != original:
         report.notes([
             f"{target} is not quite the picture of {path}: another machine or another torch rounds in other places."
         ])  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -180,6 +181,8 @@ def picture(
         raise ConfigError(
             "--data is missing, but there must be pictures to learn from. Give a folder of captioned pictures, or --recipe."
         )
+    if plan.drawn is not None:
+        _none_for_drawings(given, ("buckets", "captions", "column", "validation"))
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
     words += _length(steps, minutes) + ([] if seed is None else [f"seed={seed}"])
     plan = plan.override([*words, *(settings or [])])
@@ -237,6 +240,7 @@ def autoencoder(
         )
     plan = AutoencoderPlan(data=tuple(data or ()))
     if drawings is not None:
+        _none_for_drawings(given, ("buckets", "validation"))
         plan = replace(plan, drawn=DrawnPlan(count=drawings, size=plan.pictures.pixels))
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
     words += _length(steps, minutes) + ([] if seed is None else [f"seed={seed}"])
@@ -263,6 +267,15 @@ def recipe(
 def _one_source(data: list[Path] | None, drawings: int | None) -> None:
     if data and drawings is not None:
         raise ConfigError(f"--drawings is {drawings} beside --data, but pictures come from one of them. Drop one.")
+
+
+def _none_for_drawings(given: dict[str, Any], names: tuple[str, ...]) -> None:
+    for name in names:
+        if given[name] is not None:
+            instead = " Write --set drawn.validation=COUNT." if name == "validation" else " Drop it."
+            raise ConfigError(
+                f"--{name} is {given[name]} beside drawings, but they are squares with captions of their own.{instead}"
+            )
 
 
 def _length(steps: int | None, minutes: float | None) -> list[str]:
@@ -397,8 +410,10 @@ def _next(run: TextRun | PictureRun | AutoencoderRun) -> str:
         source = "--data PATH" if plan.drawn is None else f"--drawings {plan.drawn.count}"
         return f"limner train picture {source} --pixels {plan.pictures.pixels} --autoencoder {run.folder.path}"
     verb, example = ("write", "Once upon a time") if _kind(run) == "text" else ("paint", "a picture")
-    prompt = (cast("TextRun | PictureRun", run).plan.prompts or (example,))[0].strip()
-    return f'limner {verb} "{prompt}" --model {run.folder.model}'
+    prompts = cast("TextRun | PictureRun", run).plan.prompts
+    prompt = next((text.strip() for text in prompts if text.strip()), example)
+    said = shlex.quote(prompt) if set(prompt) & set('"$`\\!') else f'"{prompt}"'
+    return f"limner {verb} {said} --model {shlex.quote(str(run.folder.model))}"
 
 
 def _reading() -> Any:

@@ -59,6 +59,8 @@ def open_picture(data: bytes, *, shortest: int | None = None) -> ImageFile:
                 image = JpegImagePlugin.jpeg_factory(io.BytesIO(data))
             case b"RIFF" if data[8:12] == b"WEBP":
                 image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
+            case b"":
+                raise BrokenFileError("not a picture", "the file is empty")
             case begin:
                 shown = repr(begin.decode()) if begin.isascii() and begin.decode().isprintable() else begin.hex(" ")
                 raise BrokenFileError("not a picture", f"not a PNG, JPEG or WebP: it begins with {shown}")

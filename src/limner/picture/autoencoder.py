@@ -27,7 +27,8 @@ from torch.nn import functional as F
 from limner.core.errors import ConfigError, ShapeError
 from limner.core.settings import read_settings, write_settings
 from limner.core.tap import NO_TAP, Tap
-from limner.weights.folder import described, fill_from, read_config, write_folder
+from limner.weights.files import read_unchanged
+from limner.weights.folder import card_of, described, fill_from, read_config, write_folder
 from limner.weights.tensors import empty
 
 if TYPE_CHECKING:
@@ -73,6 +74,11 @@ class AutoencoderConfig:
                 )
         if self.factor not in FACTORS:
             raise ConfigError(f"factor is {self.factor}, but sides are divided by 4, 8 or 16. Choose one of these.")
+        if self.latent_channels > self.channels * self.factor**2:
+            raise ConfigError(
+                f"latent_channels is {self.latent_channels:,}, but a place of the latents stands for "
+                f"{self.channels * self.factor**2} numbers and is to be less. 4 to 32 are usual."
+            )
         if not self.multipliers or min(self.multipliers) < 1:
             raise ConfigError(
                 f"multipliers is {list(self.multipliers)}, but each stage has a number of at least 1. Give one or more."
@@ -446,7 +452,10 @@ def load_autoencoder(
         WeightsError: it is missing, damaged, a pickle, of another kind, or does not fit its description.
         ConfigError: its description has an entry that is unknown, missing or ill-typed.
     """
-    folder = Path(folder)
+    return read_unchanged(Path(folder), lambda place: _load(place, dtype, verify))
+
+
+def _load(folder: Path, dtype: torch.dtype | None, verify: bool) -> tuple[Autoencoder, dict[str, Any]]:
     values = read_config(folder)
     config = AutoencoderConfig.from_dict(described(folder, values, "autoencoder"))
     model = empty(lambda: Autoencoder(config))
@@ -454,4 +463,4 @@ def load_autoencoder(
     if dtype is not None:
         for parameter in model.parameters():
             parameter.data = parameter.data.to(dtype)
-    return model, dict(values.get("card") or {})
+    return model, card_of(folder, values)

@@ -34,6 +34,10 @@ Painter = Callable[
 
 SEEDS, DRAWN_SEEDS = 5_000_000_000, 6_000_000_000  # of scenes; neither painters nor judges were trained on them
 LEAST_PICTURES, LEAST_SEEDS = 1000, 3  # for a claim
+MOST_PICTURES, MOST_SEED = (
+    1_000_000,
+    400,
+)  # so many seeds of pictures there are, ten million for each seed of a measurement
 TOGETHER = 16  # pictures asked for at once
 CEILING_SEED = 977  # of the drawings that judges are measured on
 CHANCE = 1 / (len(ANIMALS) * len(HATS) * len(COLOURS))  # that all three are right without reading the prompt
@@ -295,12 +299,17 @@ def measure(
         judge: the classifier; None: the bundled one.
         progress: called with pictures painted and pictures to paint.
     Raises:
-        ConfigError: too few pictures for one a group, or the classifier may not judge at this size.
+        ConfigError: too few pictures for one a group, or too many; no such seed; the classifier may not judge at this size.
         MissingExtraError: the drawing library is not installed.
     """
     if pictures < len(GROUPS):
         raise ConfigError(
             f"pictures is {pictures}, but there are {len(GROUPS)} groups of prompts. Ask for {len(GROUPS)} or more."
+        )
+    if pictures > MOST_PICTURES or not 0 <= seed <= MOST_SEED:
+        raise ConfigError(
+            f"pictures is {pictures:,} and seed {seed}, but at most {MOST_PICTURES:,} are painted and seeds go from 0 to "
+            f"{MOST_SEED}. Choose smaller numbers."
         )
     judge = judge or load_judge()
     ceiling = judge.check(size)["triples"]

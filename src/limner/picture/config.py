@@ -150,6 +150,10 @@ class PictureConfig:
             raise ConfigError(
                 f"denoiser.channels is {self.denoiser.channels}, but what it refines has {channels}. Choose {channels}."
             )
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise ConfigError(
+                f"size is {list(self.size)}, but it is a height and a width in pixels. Give two numbers above 0."
+            )
         for side in self.size:
             if side % self.multiple:
                 raise ConfigError(

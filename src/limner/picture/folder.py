@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from limner.core.errors import WeightsError
 from limner.picture.config import PictureConfig
 from limner.picture.denoiser import PictureModel
-from limner.weights.folder import SavableTokenizer, described, fill_from, read_config, write_folder
+from limner.weights.files import read_unchanged
+from limner.weights.folder import SavableTokenizer, card_of, described, fill_from, read_config, write_folder
 from limner.weights.tensors import empty
 
 if TYPE_CHECKING:
@@ -74,9 +75,12 @@ def load_picture_model(
         WeightsError: it is missing, damaged, a pickle, or of another kind.
         ConfigError: its description asks for what we do not have.
     """
-    folder = Path(folder)
+    return read_unchanged(Path(folder), lambda place: _load(place, dtype, verify))
+
+
+def _load(folder: Path, dtype: torch.dtype | None, verify: bool) -> LoadedPictureModel:
     values = read_config(folder)
     config = PictureConfig.from_dict(described(folder, values, "picture"))
     model = empty(lambda: PictureModel(config))
     fill_from(folder, model, values, dtype=dtype, verify=verify)
-    return LoadedPictureModel(model, dict(values.get("card") or {}), str(values.get("sha256")))
+    return LoadedPictureModel(model, card_of(folder, values), str(values.get("sha256")))

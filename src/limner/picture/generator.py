@@ -71,7 +71,8 @@ class PictureGenerator:
     ) -> None:
         self.model, self.tokenizer, self.card, self.sha256 = model, tokenizer, dict(card or {}), sha256
         self.config = model.config
-        self._words = frozenset(self.card.get("words") or ())
+        words = self.card.get("words")  # written by whoever made the model
+        self._words = frozenset(map(str, words)) if isinstance(words, list | tuple) else frozenset()
 
     @property
     def device(self) -> torch.device:
@@ -258,20 +259,15 @@ class PictureGenerator:
             One picture; of the settings of a whole blend, its frames.
         Raises:
             WeightsError: another model painted it.
-            DataError: an entry is missing, or start or mask are missing or others.
+            DataError: an entry is missing or no such value, or start or mask are missing or others.
         """
-        try:
-            prompt, seed = str(described["prompt"]), int(described["seed"])
-            shape = {"size": (int(described["height"]), int(described["width"]))}
-            names = [field.name for field in fields(PaintSettings) if field.name != "size"]
-            settings = PaintSettings(**{name: described[name] for name in names}, **shape)  # type: ignore[arg-type]
-            model, digest = described["model"], described["sha256"]
-        except (KeyError, TypeError, ValueError) as problem:
-            if isinstance(problem, ConfigError):
-                raise
-            raise DataError(
-                f"the settings lack {problem}, but a picture cannot be repeated without. Give those of a picture."
-            ) from problem
+        check_described(described)
+        prompt, seed = described["prompt"], described["seed"]
+        names = [field.name for field in fields(PaintSettings) if field.name != "size"]
+        settings = PaintSettings(
+            **{name: described[name] for name in names}, size=(described["height"], described["width"])
+        )
+        model, digest = described["model"], described["sha256"]
         if digest != self.sha256:
             raise WeightsError(
                 f"the picture was painted by {model or 'a model'} with weights {str(digest)[:12]}…, but this model's are "
@@ -281,13 +277,13 @@ class PictureGenerator:
             _check_given(name, described.get(name), image)
         if "blend" not in described:
             return self.generate(prompt, seed=seed, settings=settings, start=start, mask=mask, on_step=on_step)
-        other, other_seed = str(described["blend"]), described.get("other_seed")
+        other, other_seed = described["blend"], described.get("other_seed")
         if "share" not in described:
-            frames = int(described.get("frames", 0))
+            frames = described.get("frames", 0)
             return self.blend(
                 prompt, other, frames=frames, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
             )
-        job = self._blended(prompt, other, float(described["share"]), seed, other_seed, settings)
+        job = self._blended(prompt, other, described["share"], seed, other_seed, settings)
         return [self._paint(job, 0, settings, None, on_step=on_step)]
 
     def show(self, refined: Tensor) -> Image.Image:
@@ -449,6 +445,36 @@ def _generator(seed: int) -> torch.Generator:
     if not 0 <= seed < SEEDS:
         raise ConfigError(f"seed is {seed}, but seeds are whole numbers from 0 to {SEEDS - 1}. Choose one of them.")
     return torch.Generator().manual_seed(seed)
+
+
+ALWAYS = {
+    "prompt": str, "seed": int, "width": int, "height": int, "model": str, "sha256": str, "steps": int, "guidance": float,
+    "negative": str, "sampler": str, "strength": float,
+}  # fmt: skip
+SOMETIMES = {"blend": str, "share": float, "frames": int, "other_seed": int, "from": dict, "mask": dict}
+
+
+def check_described(described: Mapping[str, Any]) -> None:
+    """Whether these may be the settings of a picture; what the values mean is checked where they are used.
+
+    Raises:
+        DataError: an entry is missing, or of another kind.
+    """
+    for name, kind in (ALWAYS | SOMETIMES).items():
+        value = described.get(name)
+        if value is None and name in ALWAYS:
+            raise DataError(
+                f"the settings lack {name!r}, but a picture cannot be repeated without. Give those of a picture."
+            )
+        kinds = (int, float) if kind is float else (kind,)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise DataError(
+                f"the settings have a {name} that is {value!r:.60}, but no picture has. Give those of a picture."
+            )
+    if not 0 <= described.get("share", 0) <= 1:
+        raise DataError(
+            f"the settings have a share that is {described['share']:g}, but it goes from 0 to 1. Give those of a picture."
+        )
 
 
 def _mask_digest(open: Tensor) -> str:

@@ -85,12 +85,12 @@ def read_image(path: Path | str, height: int, width: int) -> Image.Image:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[ImageFile]:
+def _reading(path: Path, remedy: str = "Give a PNG, JPEG or WebP.") -> Iterator[ImageFile]:
     """A picture file whose header has been read; what goes wrong here or inside is told in one sentence."""
     try:
         if path.exists() and not path.is_file():
             what = "a folder" if path.is_dir() else "no ordinary file"
-            raise DataError(f"{path} is {what}, but a picture is needed. Give a PNG, JPEG or WebP.")
+            raise DataError(f"{path} is {what}, but a picture is needed. {remedy}")
         if path.stat().st_size > MAX_BYTES:
             raise DataError(
                 f"{path} has {path.stat().st_size:,} bytes, but a picture has at most {MAX_BYTES:,}. Give a smaller one."
@@ -100,7 +100,7 @@ def _reading(path: Path) -> Iterator[ImageFile]:
     except OSError as problem:
         raise DataError(f"{path} cannot be read: {problem.strerror or problem}. Correct the path.") from problem
     except BrokenFileError as problem:
-        raise DataError(f"{path} is no picture that can be used: {problem}. Give a PNG, JPEG or WebP.") from problem
+        raise DataError(f"{path} is no picture that can be used: {problem}. {remedy}") from problem
 
 
 # ── writing ────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,7 +174,7 @@ def read_settings(path: Path | str) -> dict[str, Any]:
         DataError: it is no PNG, or carries none.
     """
     path = Path(path)
-    with _reading(path) as image:
+    with _reading(path, "Give a PNG as limner wrote it.") as image:
         if KEY not in image.info:
             to_rgb(image)  # text that stands behind the pixels is known once they have been read
         text = image.info.get(KEY)

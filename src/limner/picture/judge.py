@@ -20,7 +20,7 @@ from limner.core.errors import ConfigError, WeightsError
 from limner.core.settings import read_settings, write_settings
 from limner.picture.reading import ARRANGEMENTS, Reading, Seen
 from limner.picture.world.vocabulary import ANIMALS, BACKGROUNDS, COLOURS, HATS, TIMES
-from limner.weights.folder import described, fill_from, read_config, write_folder
+from limner.weights.folder import card_of, described, fill_from, read_config, write_folder
 from limner.weights.tensors import empty
 
 if TYPE_CHECKING:
@@ -274,4 +274,4 @@ def load_judge(folder: Path | str = BUNDLED) -> Judge:
         )
     network = empty(lambda: JudgeNetwork(config))
     fill_from(folder, network, values, dtype=torch.float32)
-    return Judge(network, values.get("card") or {}, str(values.get("sha256")))
+    return Judge(network, card_of(folder, values), str(values.get("sha256")))

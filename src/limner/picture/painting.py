@@ -18,7 +18,7 @@ from limner.picture.samplers import SAMPLERS
 
 SEEDS = 2**32  # torch's generator on the CPU (a Mersenne twister) tells no more seeds apart
 MOST_STEPS = 1000
-MOST_GUIDANCE = 30.0
+MOST_GUIDANCE = 100.0
 MOST_FRAMES = 1000
 FROM_PICTURE = 0.6  # how much of the way from noise is gone again where a picture is refined and nothing else is said
 
@@ -29,7 +29,8 @@ class PaintSettings:
 
     Attributes:
         steps: looks of the sampler (Heun takes two a step).
-        guidance: how strongly the prompt pulls; 1: not at all beyond itself, 0: the prompt is ignored.
+        guidance: how strongly the prompt pulls, up to 100; 1: not at all beyond itself, 0: the negative prompt, or the empty
+            one, is painted alone.
         negative: what to lead away from.
         size: height and width in pixels; None: what the model was trained at.
         strength: with a picture to start from, how much of the way from noise is gone again: above 0, up to 1. None: 0.6
@@ -48,7 +49,8 @@ class PaintSettings:
             raise ConfigError(f"steps is {self.steps}, but a picture takes 1 to {MOST_STEPS:,}. 25 is usual.")
         if not (math.isfinite(self.guidance) and 0.0 <= self.guidance <= MOST_GUIDANCE):
             raise ConfigError(
-                f"guidance is {self.guidance:g}, but it goes from 0 (ignore the prompt) to {MOST_GUIDANCE:g}. 4 is usual."
+                f"guidance is {self.guidance:g}, but it goes from 0 (no prompt) over 1 (the prompt plainly) to {MOST_GUIDANCE:g}. "
+                "4 is usual."
             )
         if self.sampler not in SAMPLERS:
             raise ConfigError(f"sampler is {self.sampler!r}, but there is none. {suggest(self.sampler, SAMPLERS)}")

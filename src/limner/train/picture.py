@@ -6,11 +6,13 @@ The same way as ``limner.train.text``: a ``PicturePlan`` says what is wanted, ``
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +20,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import ConfigError, TrainingError, suggest
+from limner.core.errors import ConfigError, ContextError, TrainingError, counted, suggest
 from limner.data.picture_batches import PictureBatches
 from limner.data.picture_shards import PictureSet, prepare_pictures
 from limner.data.report import PictureReport
@@ -38,9 +40,11 @@ from limner.picture.folder import load_picture_model, save_picture_model
 from limner.picture.generator import PaintSettings, PictureGenerator, pad, prompt_ids, words_of
 from limner.picture.images import from_bytes, grid
 from limner.picture.latents import latent_set
-from limner.picture.prompts import check_length, cut
+from limner.picture.painting import MOST_GUIDANCE, MOST_STEPS
+from limner.picture.prompts import cut
 from limner.picture.published import PublishedEncoder, open_published
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
+from limner.text.presets import read_size
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.train import machine
 from limner.train.captions import FrozenReader, caption_lengths, too_long
@@ -48,7 +52,7 @@ from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
-from limner.train.settings import TrainSettings, changed, split_assignment
+from limner.train.settings import TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
 from limner.weights.folder import load_model, save_model
 from limner.weights.tensors import empty, fill
@@ -130,10 +134,20 @@ class PictureSettings:
                 "flip is on, but latents are made once, of the pictures as they are. Leave it out, or train on pixels."
             )
         for name in ("pixels", "buckets", "evaluate_pictures", "sample_steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
-                )
+            at_least(name, getattr(self, name), 1)
+        for name in ("patch", "dim", "num_layers", "num_heads", "vocab_size", "context_length", "shift"):
+            at_least(name, getattr(self, name), 0)  # 0 is chosen
+        if self.size != "auto":
+            read_size(self.size)
+        for name, value in (("time_deviation", self.time_deviation), ("min_snr", self.min_snr)):
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} is {value:g}, but it must be a number above 0. Choose a larger one.")
+        if self.sample_steps > MOST_STEPS:
+            raise ConfigError(
+                f"sample_steps is {self.sample_steps:,}, but a picture takes 1 to {MOST_STEPS:,}. 16 is usual."
+            )
+        if not 0 <= self.guidance <= MOST_GUIDANCE:
+            raise ConfigError(f"guidance is {self.guidance:g}, but it goes from 0 to {MOST_GUIDANCE:g}. 3 is usual.")
 
     def diffusion(self, factor: int = 1) -> DiffusionConfig:
         """As the model's own description has it; ``factor`` is the autoencoder's."""
@@ -194,7 +208,11 @@ class PicturePlan:
             elif name.startswith("drawn.") and plan.drawn is not None:
                 plan = replace(plan, drawn=changed(plan.drawn, {name.removeprefix("drawn."): value}, "drawn."))
             else:
-                known = [*of_train, *of_picture]
+                known = [
+                    *of_train,
+                    *of_picture,
+                    *(f"drawn.{f.name}" for f in fields(DrawnPlan) if plan.drawn is not None),
+                ]
                 raise ConfigError(f"--set {name} is given, but there is no such setting. {suggest(name, known)}")
         return plan
 
@@ -357,8 +375,6 @@ def choose(
             wanted = 5e6 if seconds is None else speed * seconds / (6 * vectors * PICTURES_SEEN)
             wanted = 5e6 if seconds is None and visits else min(max(wanted, 5e5), 1e8)
         else:
-            from limner.text.presets import read_size
-
             wanted = float(read_size(picture.size))
     best: PictureConfig | None = None
     for dim in dims:
@@ -421,7 +437,9 @@ class PictureRun:
     def summary(self) -> str:
         """What will be done, in a few lines."""
         config, settings = self.choice.config, self.choice.settings
-        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
+        length = (
+            f"{settings.minutes:g} minutes" if settings.minutes is not None else counted(settings.steps or 0, "step")
+        )
         report = self.corpus.report
         compiled = "compiled, " if settings.compile == "on" else ""
         source = "drawings of the picture-book world" if report is None else report.summary()
@@ -660,10 +678,8 @@ def memorisation(painter: PictureGenerator, corpus: PictureCorpus, picture: Pict
         known = torch.stack([_small(Image.fromarray(corpus.train.picture(number)[0])) for number in some])
         nearest = torch.minimum(nearest, torch.cdist(wanted, known).amin(dim=1))
     nearest = nearest / wanted.shape[1] ** 0.5
-    return {
-        "painted_to_nearest": float(nearest[: len(arrays)].mean()),
-        "held_back_to_nearest": float(nearest[len(arrays) :].mean()),
-    }
+    found = {"painted_to_nearest": nearest[: len(arrays)], "held_back_to_nearest": nearest[len(arrays) :]}
+    return {name: float(distances.mean()) for name, distances in found.items() if len(distances)}
 
 
 def _small(image: Image.Image) -> Tensor:
@@ -691,6 +707,7 @@ def start(
     Raises:
         DataError: data that cannot be read or are too little.
         ConfigError: settings that cannot be used.
+        ContextError: a prompt longer than the model will read.
         TrainingError: the folder holds a run already or cannot be written.
     """
     cache = (cache or cache_folder().with_name("pictures")).absolute()
@@ -708,7 +725,7 @@ def start(
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size) if reader is None else reader.tokenizer
     lengths = caption_lengths(tokenizer, captions, reader is None)
     choice = choose(plan, corpus, tokenizer, max(lengths), coder, reader)
-    plan = replace(plan, prompts=shown_prompts(plan.prompts, corpus.validation, tokenizer, choice.config))
+    plan = replace(plan, prompts=choose_prompts(plan.prompts, corpus.validation, tokenizer, choice.config))
     long_captions = too_long(lengths, choice.config.prompt.context_length)
     latents = make_latents(corpus, coder, choice.settings, progress)
     common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
@@ -737,21 +754,24 @@ def start(
     )
 
 
-def shown_prompts(
-    given: tuple[str, ...], pictures: PictureSet, tokenizer: Tokenizer, config: PictureConfig
+def choose_prompts(
+    given: Sequence[str], held_back: PictureSet, tokenizer: Tokenizer, config: PictureConfig
 ) -> tuple[str, ...]:
-    """What is painted as the model learns: what was asked for, or captions of held-back pictures that can be read.
+    """What is painted as a model learns: what is given, else the first captions held back that the model can read.
 
     Raises:
-        ContextError: a given prompt is longer than the window.
+        ContextError: one that is given is longer than the model reads.
     """
-    window = config.prompt.context_length
-    for prompt in given:
-        check_length(prompt_ids(tokenizer, prompt, config.lower_case), window)
-    if given:
-        return given
-    several = (pictures.captions(number)[0] for number in range(min(SHOWN, len(pictures))))
-    return tuple(text for text in several if len(prompt_ids(tokenizer, text, config.lower_case)) <= window)
+    length = config.prompt.context_length
+    for text in given:
+        if (count := len(prompt_ids(tokenizer, text, config.lower_case))) > length:
+            raise ContextError(
+                f"the prompt {text!r:.40} has {count} tokens, but this model is to read {length}. Shorten it, or add --set "
+                f"context_length={count}."
+            )
+    captions = (held_back.captions(number)[0] for number in range(len(held_back)))
+    readable = (text for text in captions if len(prompt_ids(tokenizer, text, config.lower_case)) <= length)
+    return tuple(given) or tuple(islice(readable, SHOWN))
 
 
 def go_on(

@@ -77,6 +77,8 @@ class RunFolder:
                 f"{path} holds a run already, and it would be lost. Go on with --resume {path}, or choose another --out."
             )
         above = next((place for place in (path, *path.absolute().parents) if place.exists()), path)
+        if not above.is_dir():
+            raise TrainingError(f"the run folder is {path}, but {above} is a file. Choose another with --out.")
         if not os.access(above, os.W_OK | os.X_OK):
             raise TrainingError(
                 f"the run folder {path} cannot be written: {above} may not be written to. Choose another with --out."

@@ -16,6 +16,7 @@ from limner.core.errors import ConfigError, suggest
 
 Precision = Literal["auto", "float32", "autocast", "bfloat16"]
 Switch = Literal["auto", "on", "off"]
+SEEDS = 2**63  # as many as torch takes
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class TrainSettings:
             at_least(name, getattr(self, name), 0)
         for name in ("evaluations", "checkpoints", "seed"):
             at_least(name, getattr(self, name), 0)
+        if self.seed >= SEEDS:
+            raise ConfigError(f"seed is {self.seed}, but seeds go from 0 to {SEEDS - 1}. Choose one of them.")
         for name in ("warmup", "decay", "final_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}, but it is a share. Choose a number from 0 to 1.")

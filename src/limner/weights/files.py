@@ -8,18 +8,21 @@ import os
 import re
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from safetensors import SafetensorError
 
-from limner.core.errors import WeightsError
+from limner.core.errors import LimnerError, WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 CONFIG = "config.json"
+EXCHANGES = 20  # in a row while one model is read: more is no training
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+T = TypeVar("T")
 
 
 def sync(path: Path) -> None:
@@ -106,6 +109,44 @@ def empty_or_forced(folder: Path, force: bool) -> None:
 def previous(folder: Path) -> Path:
     """Where the old folder waits for the moment in which the new one takes its place."""
     return folder.with_name(f".{folder.name}.previous")
+
+
+def standing(folder: Path) -> Path:
+    """The folder, or the old one where a process was killed, or is, between the two renames of ``replaced_folder``."""
+    return previous(folder) if not folder.is_dir() and previous(folder).is_dir() else folder
+
+
+def read_unchanged(folder: Path, read: Callable[[Path], T]) -> T:
+    """What ``read`` makes of a model folder, all of it from one and the same.
+
+    A training that saves a better model exchanges the folder, perhaps between two files that are read here. What was read
+    then, or could not be, is read again.
+
+    Args:
+        read: called with the folder, or with the old one where it waits.
+    Raises:
+        Exception: whatever ``read`` raises of a folder that stayed the same.
+    """
+    for _ in range(EXCHANGES):
+        before = _identity(folder)
+        try:
+            found = read(standing(folder))
+        except (LimnerError, OSError):
+            if _identity(folder) == before:
+                raise
+        else:
+            if _identity(folder) == before:
+                return found
+    return read(standing(folder))
+
+
+def _identity(folder: Path) -> tuple[int, ...] | None:
+    """Tells a folder from the one that takes its place; None: there is none."""
+    try:
+        found = [(folder / CONFIG).stat(), folder.stat()]
+    except OSError:
+        return None
+    return tuple(number for one in found for number in (one.st_dev, one.st_ino, one.st_mtime_ns))
 
 
 @contextmanager

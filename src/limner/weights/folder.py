@@ -17,7 +17,16 @@ import torch
 from limner.core.config import ModelConfig
 from limner.core.errors import WeightsError
 from limner.core.transformer import Transformer
-from limner.weights.files import CONFIG, file_digest, previous, read_json, refuse_pickle, replaced_folder, write_json
+from limner.weights.files import (
+    CONFIG,
+    file_digest,
+    read_json,
+    read_unchanged,
+    refuse_pickle,
+    replaced_folder,
+    standing,
+    write_json,
+)
 from limner.weights.header import WHOLE
 from limner.weights.keytable import expect_tensors
 from limner.weights.tensors import TensorFiles, empty_model, fill, write_tensors
@@ -130,9 +139,11 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
         WeightsError: it is missing, damaged, a pickle, or does not fit its description.
         ConfigError: its description asks for what we do not have.
     """
-    folder = Path(folder)
+    return read_unchanged(Path(folder), lambda place: _load_model(place, dtype, verify))
+
+
+def _load_model(folder: Path, dtype: torch.dtype | None, verify: bool) -> LoadedModel:
     values = read_config(folder)
-    folder = folder if folder.is_dir() else previous(folder)
     if "model_type" in values:
         from limner.weights.huggingface import read_huggingface
 
@@ -140,7 +151,7 @@ def load_model(folder: Path | str, *, dtype: torch.dtype | None = None, verify: 
     config = native_config(folder, values)
     model = empty_model(config)
     fill_from(folder, model, values, dtype=dtype, verify=verify)
-    return LoadedModel(model, config, dict(values.get("card") or {}))
+    return LoadedModel(model, config, card_of(folder, values))
 
 
 def fill_from(
@@ -193,8 +204,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     refuse_pickle(folder)
     if folder.is_file():
         raise WeightsError(f"{folder} is a file, but a model is a folder with {CONFIG} in it. Give that folder.")
-    if not folder.is_dir() and previous(folder).is_dir():  # killed between two renames
-        folder = previous(folder)
+    folder = standing(folder)
     if not folder.is_dir():
         raise WeightsError(
             f"{folder} is no folder, but a model is one. Correct the path; `limner models` lists the bundled ones."
@@ -233,7 +243,25 @@ def described(folder: Path, values: Mapping[str, Any], kind: str) -> dict[str, A
         )
     if kind not in values and (other := kind_of(values)) is not None:
         raise WeightsError(f"{folder} is a {KINDS[other]}, but a {KINDS[kind]} is needed here. Give another folder.")
-    return dict(values.get(kind) or {})
+    return _group(folder, values, kind)
+
+
+def card_of(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a ``config.json`` of ours says of the model's origin; empty where it says nothing.
+
+    Raises:
+        WeightsError: it is no object.
+    """
+    return _group(folder, values, "card")
+
+
+def _group(folder: Path, values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    found = values.get(name)
+    if not isinstance(found, dict | None):
+        raise WeightsError(
+            f"{folder / CONFIG} has a {name} that is {found!r:.60}, but an object is needed. Copy the folder again."
+        )
+    return dict(found or {})
 
 
 def kind_of(values: Mapping[str, Any]) -> str | None:

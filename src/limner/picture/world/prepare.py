@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from limner.core.errors import ConfigError
 from limner.data.cache import building
 from limner.data.picture_shards import PictureSet, PictureSetWriter
+from limner.picture.world.draw import SIZES
 
 VERSION = 1  # of the drawings: a set drawn by an older one is not reused
 TOGETHER = 64  # pictures that a process draws before it hands over
@@ -45,9 +46,17 @@ class DrawnPlan:
     validation: int = 512
 
     def __post_init__(self) -> None:
-        if min(self.count, self.captions, self.validation) < 1 or not 0 <= self.two <= 1:
+        for name in ("count", "captions", "validation"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"drawn.{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
+                )
+        if not 0 <= self.two <= 1:
+            raise ConfigError(f"drawn.two is {self.two:g}, but it is a share. Choose a number from 0 to 1.")
+        if not SIZES[0] <= self.size <= SIZES[1]:
             raise ConfigError(
-                f"the drawings are {self}, but count, captions and validation are at least 1 and two a share."
+                f"the drawings are to be {self.size} pixels a side, but are drawn from {SIZES[0]} to {SIZES[1]}. "
+                "Choose one of these."
             )
 
 

@@ -31,6 +31,7 @@ METADATA = "metadata.jsonl"
 PARQUET = "pictures.parquet"
 ROWS = 500  # pictures in memory at a time while parquet is written
 SHEET_WIDTH, SHEET_TEXT = 256, 14  # pixels: a picture of a contact sheet, and the height of its caption's letters
+MOST_SHOWN = 1000  # pictures on a sheet
 
 
 def write_pictures(
@@ -83,10 +84,16 @@ def write_sheet(
 
     Raises:
         ConfigError: ``count`` or ``size`` cannot be used.
-        DataError: the file cannot be written.
+        DataError: something is there already, or the file cannot be written.
         MissingExtraError: a library is not installed.
     """
     check_request(count, size)
+    if count > MOST_SHOWN:
+        raise ConfigError(f"count is {count:,}, but a sheet shows at most {MOST_SHOWN:,}. Choose a smaller number.")
+    if path.suffix.lower() != ".png":
+        raise DataError(f"{path} is to be a sheet, but that is written as PNG. Name a .png file.")
+    if path.exists():
+        raise DataError(f"{path} is there already, but nothing is overwritten. Choose another name.")
     pillow = _pillow()
     from PIL import ImageDraw, ImageFont
 
