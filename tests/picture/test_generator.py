@@ -217,6 +217,18 @@ def test_what_is_seen_stays_in_range_and_still_adds_up(painter: PictureGenerator
     torch.testing.assert_close(add_noise(cut, noise, alpha, sigma), noisy)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("process", [Flow(), VariancePreserving("cosine"), VariancePreserving("linear")], ids=str)
+@pytest.mark.parametrize("predict", ["x", "noise", "v", "flow"])
+def test_picture_and_noise_add_up_to_what_was_given(tokenizer: Tokenizer, process: Any, predict: Quantity) -> None:
+    """Of latents, too, which nothing cuts off, and where there is hardly anything but noise."""
+    painter = make_painter(tokenizer, DiffusionConfig(process, predict=predict))
+    noisy = torch.randn(1, 3, SIDE, SIDE)
+    for time in (torch.tensor(0.999), torch.tensor(0.9), torch.tensor(0.3)):
+        alpha, sigma = levels(process, time.view(1))
+        torch.testing.assert_close(add_noise(*guide(painter, 4.0)(noisy, time), alpha, sigma), noisy)
+
+
 # ── a picture to begin from ──────────────────────────────────────────────────────────────────────────────
 
 
