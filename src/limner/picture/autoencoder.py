@@ -28,7 +28,7 @@ from limner.core.errors import ConfigError, ShapeError
 from limner.core.settings import read_settings, write_settings
 from limner.core.tap import NO_TAP, Tap
 from limner.weights.folder import described, fill_from, read_config, write_folder
-from limner.weights.tensors import empty
+from limner.weights.tensors import cast_parameters, empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -452,6 +452,5 @@ def load_autoencoder(
     model = empty(lambda: Autoencoder(config))
     fill_from(folder, model, values, verify=verify)
     if dtype is not None:
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(dtype)
+        cast_parameters(model, dtype)
     return model, dict(values.get("card") or {})

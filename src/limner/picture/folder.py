@@ -10,7 +10,7 @@ from limner.core.errors import WeightsError
 from limner.picture.config import PictureConfig
 from limner.picture.denoiser import PictureModel
 from limner.weights.folder import SavableTokenizer, described, fill_from, read_config, write_folder
-from limner.weights.tensors import empty
+from limner.weights.tensors import cast_parameters, empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,7 +68,7 @@ def load_picture_model(
     """Open a picture model's folder.
 
     Args:
-        dtype: of the weights in memory; None: as they are on disk.
+        dtype: of the weights in memory; None: as they are on disk. The scale of latents stays as exact as it is.
         verify: compare the checksums.
     Raises:
         WeightsError: it is missing, damaged, a pickle, or of another kind.
@@ -78,5 +78,7 @@ def load_picture_model(
     values = read_config(folder)
     config = PictureConfig.from_dict(described(folder, values, "picture"))
     model = empty(lambda: PictureModel(config))
-    fill_from(folder, model, values, dtype=dtype, verify=verify)
+    fill_from(folder, model, values, verify=verify)
+    if dtype is not None:
+        cast_parameters(model, dtype)
     return LoadedPictureModel(model, dict(values.get("card") or {}), str(values.get("sha256")))
