@@ -17,6 +17,7 @@ from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, save_auto
 from limner.picture.config import LogitNormalTime
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
+from limner.picture.world.prepare import DrawnPlan
 from limner.recipes import any_recipe, picture_recipe
 from limner.tokens import Tokenizer
 from limner.train.loop import Watcher
@@ -139,6 +140,28 @@ def test_what_cannot_change_on_the_way(squares: Path, tmp_path: Path) -> None:
         go_on(tmp_path / "run", assignments=["dim=64"])
     with pytest.raises(ConfigError, match=r"Did you mean 'patch'"):
         PicturePlan(data=(squares,)).override(["pach=4"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("guidance=50", "guidance is 50"),
+        ("sample_steps=5000", "sample_steps is 5000"),
+        ("min_snr=-5", "min_snr is -5"),
+        ("time_deviation=0", "deviation of the times is 0"),
+        ("time_mean_first=nan", "mean of the times is nan"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_data_are_read(change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        PicturePlan().override([change])
+
+
+def test_drawings_of_another_size_are_refused(tmp_path: Path) -> None:
+    """Patch and shift would be those of the pixels, and not of the pictures."""
+    plan = PicturePlan(drawn=DrawnPlan(count=8, size=32, validation=4))
+    with pytest.raises(ConfigError, match=r"drawn\.size is 32, but pixels is 64"):
+        start(plan.override([*SMALL[1:], "pixels=64", "drawn.size=32", "steps=1"]), tmp_path / "run", cache=tmp_path)
 
 
 def test_shuffled_captions_say_nothing_to_a_new_model(squares: Path, tmp_path: Path) -> None:

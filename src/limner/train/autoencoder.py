@@ -37,7 +37,7 @@ from limner.picture.world.prepare import DrawnPlan, prepare_drawn
 from limner.train import machine
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
-from limner.train.picture import DEFAULT_MINUTES, PictureCorpus
+from limner.train.picture import DEFAULT_MINUTES, PictureCorpus, check_drawn
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
 from limner.train.settings import TrainSettings, at_least, changed, split_assignment
@@ -514,8 +514,7 @@ def _check_plan(plan: AutoencoderPlan) -> None:
     if not plan.data and plan.drawn is None:
         raise DataError("the plan has neither data nor drawn, but there must be pictures to learn from. Give one.")
     pixels, factor = plan.pictures.pixels, plan.config.factor
-    if plan.drawn is not None and plan.drawn.size != pixels:
-        raise ConfigError(f"drawn.size is {plan.drawn.size}, but pixels is {pixels}. Give pixels alone.")
+    check_drawn(plan.drawn, pixels)
     if pixels % factor:
         near = max(1, round(pixels / factor)) * factor
         raise ConfigError(f"pixels is {pixels}, but must be a multiple of factor, {factor}. Choose {near}.")

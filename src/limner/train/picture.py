@@ -38,6 +38,7 @@ from limner.picture.folder import load_picture_model, save_picture_model
 from limner.picture.generator import PaintSettings, PictureGenerator, pad, prompt_ids, words_of
 from limner.picture.images import from_bytes, grid
 from limner.picture.latents import latent_set
+from limner.picture.painting import MOST_GUIDANCE, MOST_STEPS
 from limner.picture.prompts import check_length, cut
 from limner.picture.published import PublishedEncoder, open_published
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
@@ -134,6 +135,14 @@ class PictureSettings:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)}, but it must be at least 1. Choose a larger number."
                 )
+        if self.sample_steps > MOST_STEPS:
+            raise ConfigError(
+                f"sample_steps is {self.sample_steps}, but a picture takes 1 to {MOST_STEPS:,}. Choose 16."
+            )
+        if not 0.0 <= self.guidance <= MOST_GUIDANCE:
+            raise ConfigError(f"guidance is {self.guidance:g}, but it goes from 0 to {MOST_GUIDANCE:g}. Choose 3.")
+        for moment in (0.0, 1.0):
+            self.diffusion_at(moment)  # what is out of range there is told before data are read
 
     def diffusion(self, factor: int = 1) -> DiffusionConfig:
         """As the model's own description has it; ``factor`` is the autoencoder's."""
@@ -148,10 +157,11 @@ class PictureSettings:
 
     def diffusion_at(self, progress: float, factor: int = 1) -> DiffusionConfig:
         """The same, with the times of a moment of the run, from 0 to 1."""
-        if self.time_mean_first is None:
-            return self.diffusion(factor)
+        diffusion = self.diffusion(factor)
+        if self.time_mean_first is None or not isinstance(diffusion.time, LogitNormalTime):
+            return diffusion
         mean = self.time_mean_first + (self.time_mean - self.time_mean_first) * progress
-        return replace(self, time_mean=mean).diffusion(factor)
+        return replace(diffusion, time=replace(diffusion.time, mean=mean))
 
 
 @dataclass(frozen=True)
@@ -226,6 +236,16 @@ class PictureCorpus:
     validation: PictureSet
     report: PictureReport | None
     reused: bool
+
+
+def check_drawn(drawn: DrawnPlan | None, pixels: int) -> None:
+    """Check that drawings are as large as the settings say, from which patch and shift follow.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if drawn is not None and drawn.size != pixels:
+        raise ConfigError(f"drawn.size is {drawn.size}, but pixels is {pixels}. Give pixels alone.")
 
 
 def open_pictures(
@@ -341,21 +361,16 @@ def choose(
     dtype = torch.bfloat16 if machine.bfloat16_helps(device) and asked.precision != "float32" else torch.float32
     factor, channels = (1, 3) if coder is None else (coder.factor, coder.latent_channels)
     patch = picture.patch or choose_patch(picture.pixels, factor)
-    height, width = max(zip(*_counts(corpus.train), strict=True))[1]
+    _, (height, width) = max(zip(map(len, corpus.train.numbers), corpus.train.buckets, strict=True))  # the commonest
     vectors = (height // factor // patch) * (width // factor // patch)
     context = picture.context_length or min(128, -(-(longest + 1) // 8) * 8)
-    if picture.dim:
-        dims = [picture.dim]
-    else:
-        dims = [64 * heads for heads in range(2, 25)]
+    dims = [picture.dim] if picture.dim else [64 * heads for heads in range(2, 25)]
     wanted = 0.0
     if not picture.dim:
         if picture.size == "auto":
             speed = EFFICIENCY * machine.matmul_peak(device, dtype)
             seconds = asked.minutes * 60 if asked.minutes is not None else None
-            visits = (asked.steps or 0) * asked.batch_size * asked.accumulate
-            wanted = 5e6 if seconds is None else speed * seconds / (6 * vectors * PICTURES_SEEN)
-            wanted = 5e6 if seconds is None and visits else min(max(wanted, 5e5), 1e8)
+            wanted = 5e6 if seconds is None else min(max(speed * seconds / (6 * vectors * PICTURES_SEEN), 5e5), 1e8)
         else:
             from limner.text.presets import read_size
 
@@ -388,10 +403,6 @@ def choose(
     flops = 6.0 * parameters * vectors
     seconds = asked.minutes * 60 if asked.minutes is not None else None
     return PictureChoice(best, resolve(asked, seconds), parameters, flops)
-
-
-def _counts(pictures: PictureSet) -> tuple[list[int], list[tuple[int, int]]]:
-    return [len(numbers) for numbers in pictures.numbers], list(pictures.buckets)
 
 
 def count_parameters(config: PictureConfig) -> int:
@@ -696,6 +707,7 @@ def start(
     cache = (cache or cache_folder().with_name("pictures")).absolute()
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
+    check_drawn(plan.drawn, plan.picture.pixels)
     coder = open_autoencoder(plan.picture)
     path, reader = plan.picture.prompt_encoder, None
     if path is not None:
