@@ -28,7 +28,7 @@ from limner.picture.prompts import WORD, as_read, check_length, framing
 from limner.picture.prompts import pad as pad
 from limner.picture.prompts import prompt_ids as prompt_ids
 from limner.picture.prompts import words_of as words_of
-from limner.picture.samplers import SAMPLERS, make_times
+from limner.picture.samplers import SAMPLERS, Fresh, make_times
 from limner.tokens import Tokenizer
 
 
@@ -48,12 +48,24 @@ class _Job:
 
     prompts: Prompts
     noise: Tensor  # shape (1, channels, height, width)
-    generator: torch.Generator  # draws what ``ancestral`` adds later
+    fresh: Fresh  # what ``ancestral`` adds later
     described: dict[str, Any]
     notes: tuple[str, ...] = ()
 
 
 OnStep = Callable[[int, int, Look], None]
+KINDS: dict[type, str] = {str: "a text", int: "a whole number", float: "a number"}
+ENTRIES: dict[str, type] = {  # of ``Picture.settings``, without which a picture cannot be repeated
+    "prompt": str,
+    "seed": int,
+    "steps": int,
+    "guidance": float,
+    "negative": str,
+    "sampler": str,
+    "strength": float,
+    "width": int,
+    "height": int,
+}
 
 
 class PictureGenerator:
@@ -222,7 +234,8 @@ class PictureGenerator:
         """From one prompt to another, and from one seed's noise to another's, in equal steps.
 
         The predictions for both prompts are mixed at each look; noise is turned from one seed's to the other's along
-        the sphere on which it lies. The first and the last picture are those that their prompts and seeds make alone.
+        the sphere on which it lies, that which ``ancestral`` adds as well. The first and the last picture are those that
+        their prompts and seeds make alone.
 
         Raises:
             ConfigError: fewer than 2 frames, or a setting out of its range.
@@ -258,20 +271,13 @@ class PictureGenerator:
             One picture; of the settings of a whole blend, its frames.
         Raises:
             WeightsError: another model painted it.
-            DataError: an entry is missing, or start or mask are missing or others.
+            DataError: an entry is missing or of another type, or start or mask are missing or others.
+            ConfigError: an entry out of its range.
         """
-        try:
-            prompt, seed = str(described["prompt"]), int(described["seed"])
-            shape = {"size": (int(described["height"]), int(described["width"]))}
-            names = [field.name for field in fields(PaintSettings) if field.name != "size"]
-            settings = PaintSettings(**{name: described[name] for name in names}, **shape)  # type: ignore[arg-type]
-            model, digest = described["model"], described["sha256"]
-        except (KeyError, TypeError, ValueError) as problem:
-            if isinstance(problem, ConfigError):
-                raise
-            raise DataError(
-                f"the settings lack {problem}, but a picture cannot be repeated without. Give those of a picture."
-            ) from problem
+        values = {name: _entry(described, name, kind) for name, kind in ENTRIES.items()}
+        prompt, seed, size = values.pop("prompt"), values.pop("seed"), (values.pop("height"), values.pop("width"))
+        settings = PaintSettings(**values, size=size)
+        model, digest = _entry(described, "model", str), _entry(described, "sha256", str)
         if digest != self.sha256:
             raise WeightsError(
                 f"the picture was painted by {model or 'a model'} with weights {str(digest)[:12]}…, but this model's are "
@@ -281,13 +287,17 @@ class PictureGenerator:
             _check_given(name, described.get(name), image)
         if "blend" not in described:
             return self.generate(prompt, seed=seed, settings=settings, start=start, mask=mask, on_step=on_step)
-        other, other_seed = str(described["blend"]), described.get("other_seed")
+        other = _entry(described, "blend", str)
+        other_seed = _entry(described, "other_seed", int) if "other_seed" in described else None
         if "share" not in described:
-            frames = int(described.get("frames", 0))
+            frames = _entry(described, "frames", int)
             return self.blend(
                 prompt, other, frames=frames, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
             )
-        job = self._blended(prompt, other, float(described["share"]), seed, other_seed, settings)
+        share = _entry(described, "share", float)
+        if not 0.0 <= share <= 1.0:
+            raise DataError(f"the settings have share {share:g}, but it goes from 0 to 1. Give those of a picture.")
+        job = self._blended(prompt, other, share, seed, other_seed, settings)
         return [self._paint(job, 0, settings, None, on_step=on_step)]
 
     def show(self, refined: Tensor) -> Image.Image:
@@ -319,7 +329,7 @@ class PictureGenerator:
         return replace(settings, strength=strength, size=settings.check_size(self.config))
 
     def _job(self, prompt: str, prompts: Prompts, seed: int, settings: PaintSettings) -> _Job:
-        noise, generator = self._noise(seed, settings)
+        noise, fresh = self._noise(seed, settings)
         plain = asdict(settings)
         height, width = plain.pop("size")
         described = {
@@ -333,7 +343,7 @@ class PictureGenerator:
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
-        return _Job(prompts, noise, generator, described, self.notes_on(prompt, settings.negative))
+        return _Job(prompts, noise, fresh, described, self.notes_on(prompt, settings.negative))
 
     def _blended(
         self, prompt: str, other: str, share: float, seed: int, other_seed: int | None, settings: PaintSettings
@@ -341,20 +351,23 @@ class PictureGenerator:
         wanted = [pair for pair in ((prompt, 1.0 - share), (other, share)) if pair[1] > 0.0]
         job = self._job(prompt, self.prompts(wanted, settings.negative, settings.guidance), seed, settings)
         mixed: dict[str, Any] = {"blend": other, "share": share}
-        noise, generator = job.noise, job.generator
+        noise, fresh = job.noise, job.fresh
         if other_seed is not None:
-            last, others = self._noise(other_seed, settings)
+            last, fresh_last = self._noise(other_seed, settings)
             noise, mixed["other_seed"] = between(job.noise, last, share), other_seed
-            generator = others if share == 1.0 else generator
-        notes = self.notes_on(prompt, other, settings.negative)
-        return replace(job, noise=noise, generator=generator, described=job.described | mixed, notes=notes)
 
-    def _noise(self, seed: int, settings: PaintSettings) -> tuple[Tensor, torch.Generator]:
+            def fresh() -> Tensor:
+                return between(job.fresh(), fresh_last(), share)
+
+        notes = self.notes_on(prompt, other, settings.negative)
+        return replace(job, noise=noise, fresh=fresh, described=job.described | mixed, notes=notes)
+
+    def _noise(self, seed: int, settings: PaintSettings) -> tuple[Tensor, Fresh]:
         """The first noise of a seed, drawn on the CPU so that every device starts alike; and what draws the rest."""
         height, width = settings.check_size(self.config)
         shape = (1, self.config.denoiser.channels, height // self.config.factor, width // self.config.factor)
-        generator = _generator(seed)
-        return torch.randn(shape, generator=generator), generator
+        fresh = partial(torch.randn, shape, generator=_generator(seed))
+        return fresh(), fresh
 
     @torch.inference_mode()
     def _begin_from(
@@ -418,7 +431,7 @@ class PictureGenerator:
                 on_step(number, total, look)
 
         def fresh() -> Tensor:
-            return torch.randn(job.noise.shape, generator=job.generator).to(self.device)
+            return job.fresh().to(self.device)
 
         x = job.noise.to(self.device)
         keep = None
@@ -451,6 +464,18 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def _entry(described: Mapping[str, Any], name: str, kind: type) -> Any:
+    """One entry of a picture's settings, which anybody may have written."""
+    if name not in described:
+        raise DataError(
+            f"the settings lack {name!r}, but a picture cannot be repeated without. Give those of a picture."
+        )
+    value = described[name]
+    if isinstance(value, bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise DataError(f"the settings have {name} {value!r}, but it is {KINDS[kind]}. Give those of a picture.")
+    return value
+
+
 def _mask_digest(open: Tensor) -> str:
     return pixel_digest(to_image(open[0].float().expand(3, -1, -1) * 2 - 1))
 
@@ -462,6 +487,8 @@ def _check_given(name: str, known: Any, image: Image.Image | None) -> None:
         if image is not None:
             raise DataError(f"{what} is given, but the picture was painted without. Leave it out.")
         return
+    if not isinstance(known, Mapping):
+        raise DataError(f"the settings have {name} {known!r}, but it is {what}. Give those of a picture.")
     path = f" ({known['path']})" if "path" in known else ""
     if image is None:
         raise DataError(f"the picture was painted with {what}{path}, but none is given. Give the same one.")
