@@ -20,6 +20,7 @@ from limner.picture.generator import PictureGenerator
 from limner.picture.world.prepare import DrawnPlan
 from limner.recipes import any_recipe, picture_recipe
 from limner.tokens import Tokenizer
+from limner.train import picture
 from limner.train.loop import Watcher
 from limner.train.picture import PicturePlan, PictureRun, PictureSettings, go_on, listening, start
 
@@ -98,6 +99,15 @@ def test_a_run_writes_what_happened(squares: Path, tmp_path: Path) -> None:
     assert "square" in card["words"]
     assert card["training"]["pictures"] == 64
     assert run.finished() is not None
+
+
+def test_words_are_those_of_all_captions(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that the tokenizer does not learn from: no word of them is told as never seen."""
+    monkeypatch.setattr(picture, "CAPTIONS_READ", 1)
+    run = begin(squares, tmp_path / "run", "steps=1", "vocab_size=300")
+    assert {*COLOURS, "left", "right"} <= set(run.words)
+    monkeypatch.setattr(picture, "WORDS_KEPT", 5)
+    assert begin(squares, tmp_path / "other", "steps=1", "vocab_size=300").words == []
 
 
 def test_a_resumed_run_makes_the_same_weights(squares: Path, tmp_path: Path) -> None:

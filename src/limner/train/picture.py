@@ -7,7 +7,6 @@ The same way as ``limner.train.text``: a ``PicturePlan`` says what is wanted, ``
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -58,8 +57,8 @@ DEFAULT_MINUTES = 10.0
 CODER, READER = "autoencoder", "prompt-encoder"  # in a run folder
 EFFICIENCY = 0.3  # share of a large product's speed that a training step reaches
 PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time for
-CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer and count words
-WORDS_KEPT = 20_000  # the most frequent, to say which words of a prompt a model has never seen
+CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer
+WORDS_KEPT = 20_000  # to say which words of a prompt a model has never seen; where captions have more, none are kept
 BATCH_PICTURES = 64
 SHOWN = 8  # captions of held-back pictures that are painted as it learns, where no prompts are given
 
@@ -318,6 +317,11 @@ def read_captions(pictures: PictureSet, lower_case: bool = True) -> list[str]:
         if len(found) >= CAPTIONS_READ:
             break
     return [text.lower() for text in found] if lower_case else found
+
+
+def caption_words(pictures: PictureSet) -> set[str]:
+    """The words of all captions, in small letters; of all, since a word that is left out would be told as never seen."""
+    return {word for number in range(len(pictures)) for text in pictures.captions(number) for word in words_of(text)}
 
 
 # ── choosing what is not given ─────────────────────────────────────────────────────────────────────────
@@ -715,7 +719,7 @@ def start(
         plan = replace(plan, card={"prompt_encoder": reader.card, **plan.card})
     corpus = open_pictures(plan, cache, progress, 1 if coder is None else coder.factor)
     captions = read_captions(corpus.train, lower_case=reader is None)
-    words = Counter(word for text in captions for word in words_of(text))
+    words = caption_words(corpus.train)
     size = plan.picture.vocab_size or min(8192, max(1024, 4 * len(words)))
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size) if reader is None else reader.tokenizer
     lengths = caption_lengths(tokenizer, captions, reader is None)
@@ -723,7 +727,7 @@ def start(
     plan = replace(plan, prompts=shown_prompts(plan.prompts, corpus.validation, tokenizer, choice.config))
     long_captions = too_long(lengths, choice.config.prompt.context_length)
     latents = make_latents(corpus, coder, choice.settings, progress)
-    common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
+    known = sorted(words) if len(words) <= WORDS_KEPT else []
     folder = RunFolder.create(
         out,
         {
@@ -733,7 +737,7 @@ def start(
             "picture": choice.config.to_dict(),
             "parameters": choice.parameters,
             "flops_per_picture": choice.flops_per_picture,
-            "words": sorted(common),
+            "words": known,
             "long_captions": long_captions,
             "corpus": {"cache": str(cache), **_identity(corpus)},
         },
@@ -744,9 +748,7 @@ def start(
         save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
     if reader is not None:
         save_model(folder.path / READER, reader.model, None, reader.card)  # and this
-    return PictureRun(
-        plan, corpus, tokenizer, sorted(common), choice, folder, latents=latents, long_captions=long_captions
-    )
+    return PictureRun(plan, corpus, tokenizer, known, choice, folder, latents=latents, long_captions=long_captions)
 
 
 def shown_prompts(
