@@ -144,6 +144,26 @@ def test_a_run_of_another_kind_is_refused(squares: Path, tmp_path: Path) -> None
         text.go_on(tmp_path / "run")
 
 
+def test_other_captions_or_pictures_are_not_gone_on_with(squares: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(squares, tmp_path / "data")
+    begin(data, tmp_path / "run", "steps=2")
+    plan = json.loads((tmp_path / "run" / "run.json").read_text())
+    caption, picture = data / "050.txt", data / "000.png"
+    was = caption.read_text()
+    caption.write_text("something else")
+    with pytest.raises(TrainingError, match=r"the data have (training|validation) fingerprint \w+, but this run began with"):
+        go_on(tmp_path / "run")
+    caption.write_text(was)
+    Image.new("RGB", (20, 20), "black").save(picture)
+    with pytest.raises(TrainingError, match=r"fingerprint \w+, but this run began with"):
+        go_on(tmp_path / "run")
+    shutil.copy(squares / "000.png", picture)
+    assert go_on(tmp_path / "run").resumed
+    plan["corpus"] = {name: value for name, value in plan["corpus"].items() if "fingerprint" not in name}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(plan))
+    assert go_on(tmp_path / "run").resumed, "a run of before it was kept"
+
+
 def test_what_cannot_change_on_the_way(squares: Path, tmp_path: Path) -> None:
     begin(squares, tmp_path / "run", "steps=2")
     with pytest.raises(ConfigError, match=r"--set dim is given beside --resume"):

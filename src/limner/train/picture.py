@@ -794,9 +794,9 @@ def go_on(
     corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress, factor)
     expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
     for key, value in _identity(corpus).items():
-        if value != expected[key]:
+        if value != expected.get(key, value):  # older runs have no fingerprints
             raise TrainingError(
-                f"the data have {key} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
+                f"the data have {key.replace('_', ' ')} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
             )
     tokenizer = Tokenizer.load(folder.path / "tokenizer")
     folder.checkpoints.keep = settings.keep
@@ -826,4 +826,9 @@ def _same(plan: PicturePlan, name: str, value: str) -> bool | None:
 
 def _identity(corpus: PictureCorpus) -> dict[str, Any]:
     """What must be the same for a run to go on."""
-    return {"training_pictures": len(corpus.train), "validation_pictures": len(corpus.validation)}
+    return {
+        "training_pictures": len(corpus.train),
+        "validation_pictures": len(corpus.validation),
+        "training_fingerprint": corpus.train.fingerprint(),
+        "validation_fingerprint": corpus.validation.fingerprint(),
+    }
