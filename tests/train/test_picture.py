@@ -151,7 +151,9 @@ def test_other_captions_or_pictures_are_not_gone_on_with(squares: Path, tmp_path
     caption, picture = data / "050.txt", data / "000.png"
     was = caption.read_text()
     caption.write_text("something else")
-    with pytest.raises(TrainingError, match=r"the data have (training|validation) fingerprint \w+, but this run began with"):
+    with pytest.raises(
+        TrainingError, match=r"the data have (training|validation) fingerprint \w+, but this run began with"
+    ):
         go_on(tmp_path / "run")
     caption.write_text(was)
     Image.new("RGB", (20, 20), "black").save(picture)

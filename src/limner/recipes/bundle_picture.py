@@ -61,10 +61,10 @@ def bundle_picture(
     from limner.picture.images import grid
     from limner.picture.sheet import contact_sheet
     from limner.tokens import Tokenizer
+    from limner.train.run import read_events
 
     plan = json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
+    ended = next((event for event in reversed(read_events(run)) if event["event"] == "ended"), None)
     loaded, tokenizer = load_picture_model(run / "model"), Tokenizer.load(run / "model")
     name = loaded.card.get("recipe")
     if name is None:
