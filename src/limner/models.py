@@ -160,13 +160,14 @@ def _load_picture(folder: Path, place: torch.device, dtype: torch.dtype | None) 
     from limner.picture.generator import PictureGenerator
     from limner.tokens import Tokenizer
     from limner.weights.folder import check_vocabulary
+    from limner.weights.tensors import cast_parameters
 
     loaded = load_picture_model(folder, dtype=dtype or torch.float32)
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(tokenizer.vocab_size, loaded.model.config.prompt, folder)
     model = loaded.model.to(place)
     if dtype is None and model.config.denoiser.dim >= BFLOAT16_FROM and bfloat16_helps(place):
-        model = model.to(torch.bfloat16)
+        cast_parameters(model, torch.bfloat16)
     return PictureGenerator(
         model, tokenizer, card={"name": folder.name, **loaded.card, "path": str(folder)}, sha256=loaded.sha256
     )

@@ -150,7 +150,7 @@ def test_nothing_to_learn_from(here: Path, name: str, says: str) -> None:
         (["--set", "drawn.two=3"], "drawn.two is 3, but it is a share"),
         (["--set", "guidance=900"], "guidance is 900"),
         (["--set", "sample_steps=9000"], "sample_steps is 9,000"),
-        (["--set", "time_deviation=-2"], "time_deviation is -2"),
+        (["--set", "time_deviation=-2"], "the deviation of the times is -2"),
         (["--set", "min_snr=0"], "min_snr is 0"),
         (["--set", "shift=-1"], "shift is -1"),
         (["--set", "patch=-4"], "patch is -4"),

@@ -151,6 +151,9 @@ def test_prompts_are_of_their_split() -> None:
 
 
 def test_too_few_pictures_and_unmeasured_sizes_are_refused(judge: Judge) -> None:
+    for seed in (429, -1):  # painters tell no more of their seeds apart
+        with pytest.raises(ConfigError, match=rf"seed {seed}, but .* seeds go from 0 to 428"):
+            measure(lambda *_: [], size=64, seed=seed, judge=judge)
     with pytest.raises(ConfigError, match=r"pictures is 6, but there are 7"):
         measure(drawer(1, 0), size=SIDE, pictures=6, judge=judge)
     with pytest.raises(ConfigError, match="40 pixels"):

@@ -70,6 +70,14 @@ def test_a_filmstrip_needs_looks_and_one_picture(painter: PictureGenerator) -> N
         word_maps(painter, bare, recorder)
 
 
+def test_a_prompt_that_was_ignored_has_no_words_to_show(painter: PictureGenerator) -> None:
+    """The one row of a pass is then that of what is led away from."""
+    recorder = word_recorder()
+    (picture,) = painter.generate(PROMPT, seed=1, steps=2, guidance=0.0, negative="snow on the beach", tap=recorder)
+    with pytest.raises(DataError, match="guidance is 0"):
+        word_maps(painter, picture, recorder)
+
+
 def test_small_things() -> None:
     assert spread(3, 8) == [0, 1, 2]
     assert spread(25, 8) == [0, 3, 7, 10, 14, 17, 21, 24]

@@ -110,7 +110,9 @@ def test_the_callback_sees_every_look(painter: PictureGenerator, sampler: str, s
     assert seen[0][2].time == 1.0
     assert seen[0][2].noisy.shape == (3, SIDE, SIDE)
     last = pictures[0].looks[-1].seen.float().add(1).mul(127.5).round()
-    assert (last.permute(1, 2, 0).numpy() - pixels(pictures[0].image)).max() <= 1, "the last look sees the picture"
+    assert np.abs(last.permute(1, 2, 0).numpy() - pixels(pictures[0].image)).max() <= 1, (
+        "the last look sees the picture"
+    )
 
 
 def test_nothing_is_kept_that_is_not_asked_for(painter: PictureGenerator) -> None:
@@ -217,6 +219,18 @@ def test_what_is_seen_stays_in_range_and_still_adds_up(painter: PictureGenerator
     torch.testing.assert_close(add_noise(cut, noise, alpha, sigma), noisy)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("process", [Flow(), VariancePreserving("cosine"), VariancePreserving("linear")], ids=str)
+@pytest.mark.parametrize("predict", ["x", "noise", "v", "flow"])
+def test_picture_and_noise_add_up_to_what_was_given(tokenizer: Tokenizer, process: Any, predict: Quantity) -> None:
+    """Of latents, too, which nothing cuts off, and where there is hardly anything but noise."""
+    painter = make_painter(tokenizer, DiffusionConfig(process, predict=predict))
+    noisy = torch.randn(1, 3, SIDE, SIDE)
+    for time in (torch.tensor(0.999), torch.tensor(0.9), torch.tensor(0.3)):
+        alpha, sigma = levels(process, time.view(1))
+        torch.testing.assert_close(add_noise(*guide(painter, 4.0)(noisy, time), alpha, sigma), noisy)
+
+
 # ── a picture to begin from ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -282,6 +296,12 @@ def test_a_blend_begins_and_ends_with_the_pictures_made_alone(painter: PictureGe
     assert frames[-1].image.tobytes() == last.image.tobytes()
     assert len({frame.image.tobytes() for frame in frames}) == 5
     assert [frame.settings["share"] for frame in frames] == [0.0, 0.25, 0.5, 0.75, 1.0]
+
+
+def test_a_blend_of_seeds_moves_evenly_where_noise_is_added_on_the_way(painter: PictureGenerator) -> None:
+    frames = painter.blend(FOX, FOX, frames=9, seed=3, other_seed=8, steps=6, sampler="ancestral")
+    moved = [float((b.looks[-1].noisy - a.looks[-1].noisy).float().abs().mean()) for a, b in pairwise(frames)]
+    assert max(moved) < 2 * min(moved)
 
 
 def test_noise_stays_noise_on_its_way_to_other_noise() -> None:
@@ -398,9 +418,38 @@ def test_what_keeps_a_picture_from_being_painted_again(painter: PictureGenerator
         painter.again(changed, start=drawing(1), mask=left_half())
     with pytest.raises(DataError, match="a mask that had other pixels"):
         painter.again(changed, start=drawing(), mask=left_half().rotate(90))
-    for broken in ({"steps": "many"}, {"seed": None}, {"width": "wide"}, {"guidance": []}, {"sampler": 3}):
-        with pytest.raises(LimnerError):
-            painter.again(plain | broken)
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"steps": "many"}, "steps 'many', but it is a whole number"),
+        ({"steps": 2.5}, "steps 2.5, but it is a whole number"),
+        ({"seed": None}, "seed None"),
+        ({"width": "wide"}, "width 'wide'"),
+        ({"height": float("inf")}, "height inf"),
+        ({"guidance": []}, r"guidance \[\], but it is a number"),
+        ({"sampler": 3}, "sampler 3, but it is a text"),
+        ({"sampler": "eular"}, "sampler is 'eular'"),
+        ({"negative": 3}, "negative 3"),
+        ({"strength": True}, "strength True"),
+        ({"from": 3}, "from 3, but it is a picture to start from"),
+        ({"blend": 3}, "blend 3"),
+        ({"blend": CAT}, "lack 'frames'"),
+        ({"blend": CAT, "frames": "x"}, "frames 'x'"),
+        ({"blend": CAT, "share": "x"}, "share 'x'"),
+        ({"blend": CAT, "share": 7.0}, "share 7, but it goes from 0 to 1"),
+        ({"blend": CAT, "share": float("nan")}, "share nan"),
+        ({"blend": CAT, "share": 0.5, "other_seed": "x"}, "other_seed 'x'"),
+        ({"blend": CAT, "share": 0.5, "other_seed": -3}, "seed is -3"),
+    ],
+)
+def test_settings_of_a_picture_that_somebody_changed(
+    painter: PictureGenerator, broken: dict[str, Any], said: str
+) -> None:
+    plain = painter.generate(FOX, seed=4, steps=2)[0].settings
+    with pytest.raises(LimnerError, match=said):
+        painter.again(plain | broken)
 
 
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────

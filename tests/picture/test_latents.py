@@ -10,12 +10,18 @@ import numpy as np
 import pytest
 import torch
 
+import limner
+from limner import models
 from limner.core.errors import ShapeError, WeightsError
 from limner.data import PictureBatches, PictureSet, PictureSetWriter
 from limner.picture import latents as module
 from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, load_autoencoder, save_autoencoder
+from limner.picture.folder import save_picture_model
+from limner.picture.generator import PictureGenerator
 from limner.picture.images import from_bytes
 from limner.picture.latents import fingerprint, latent_set
+from limner.tokens import Tokenizer
+from tests.picture.conftest import make_painter
 
 BUCKETS = [(16, 16), (8, 24), (24, 8)]  # nothing is in the last
 
@@ -100,3 +106,23 @@ def test_what_cannot_be_kept(pictures: PictureSet, coder: Autoencoder, tmp_path:
         writer.add(0, np.zeros((16, 18, 3), np.uint8), ["odd"])
     with pytest.raises(ShapeError, match="the width is 18 pixels"):
         latent_set(PictureSet.open(tmp_path / "odd"), coder)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "auto"])
+def test_the_scale_stays_exact_whatever_is_computed_in(
+    dtype: str, coder: Autoencoder, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "BFLOAT16_FROM", 0)
+    monkeypatch.setattr(models, "bfloat16_helps", lambda _: True)
+    painter = make_painter(tokenizer, patch=1, autoencoder=coder.config)
+    assert painter.model.autoencoder is not None
+    painter.model.autoencoder.load_state_dict(coder.state_dict())
+    save_picture_model(tmp_path / "model", painter.model, tokenizer)
+    loaded = limner.load(tmp_path / "model", dtype=dtype)
+    assert isinstance(loaded, PictureGenerator)
+    assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.bfloat16}
+    kept = loaded.model.autoencoder
+    assert kept is not None
+    assert torch.equal(kept.mean, coder.mean)
+    assert torch.equal(kept.deviation, coder.deviation)
+    assert loaded.generate("a fox", seed=1, steps=2)[0].image.size == (16, 16)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
+from limner.core.errors import ConfigError
 from limner.picture.config import (
     DiffusionConfig,
     Flow,
@@ -17,7 +19,7 @@ from limner.picture.config import (
     UniformTime,
     VariancePreserving,
 )
-from limner.picture.process import add_noise, draw_times, levels, loss, quantity, read, slopes
+from limner.picture.process import add_noise, draw_times, levels, loss, quantity, read, shifted, slopes
 
 PROCESSES = (Flow(), VariancePreserving("cosine"), VariancePreserving("linear"))
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
@@ -156,3 +158,39 @@ def test_times_are_spread_evenly_over_their_distribution(time: UniformTime | Log
     assert not torch.equal(drawn, drawn.sort().values)
     again = draw_times(DiffusionConfig(time=time), 64, torch.Generator().manual_seed(3))
     assert torch.equal(drawn, again)
+
+
+def test_a_shift_multiplies_the_noise_of_a_flow() -> None:
+    """A picture of twice the side is as hard to see with a shift of 2 as the small one without."""
+    time = torch.linspace(0.02, 0.98, 49, dtype=torch.float64)
+    for shift in (0.5, 1.0, 2.0, 4.0):
+        (alpha, sigma), (alpha_after, sigma_after) = levels(Flow(), time), levels(Flow(), shifted(time, shift))
+        torch.testing.assert_close(sigma_after / alpha_after, shift * sigma / alpha)
+        assert shifted(torch.tensor([0.0, 1.0]), shift).tolist() == [0.0, 1.0]
+    drawn, moved = (
+        draw_times(DiffusionConfig(shift=shift), 64, torch.Generator().manual_seed(3)) for shift in (1.0, 3.0)
+    )
+    torch.testing.assert_close(moved, shifted(drawn, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"min_snr": -5.0}, "min_snr is -5"),  # errors would count as gains
+        ({"min_snr": 0.0}, "min_snr is 0"),
+        ({"min_snr": math.nan}, "min_snr is nan"),
+        ({"shift": 0.0}, "shift is 0"),
+        ({"shift": math.inf}, "shift is inf"),
+        ({"nearest": 0.0}, "nearest is 0"),
+        ({"nearest": 2.0}, "nearest is 2"),
+    ],
+)
+def test_numbers_that_noise_cannot_have(values: dict[str, float], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        DiffusionConfig(**values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("mean", "deviation"), [(math.nan, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, math.inf)])
+def test_times_that_cannot_be_drawn(mean: float, deviation: float) -> None:
+    with pytest.raises(ConfigError, match=f"of the times is ({mean:g}|{deviation:g})"):
+        LogitNormalTime(mean, deviation)

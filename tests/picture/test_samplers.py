@@ -158,3 +158,4 @@ def test_times() -> None:
         assert make_times(process, 3)[0] < 1.0, "at 1 nothing of the picture is left, and what is divided by it is"
         assert make_times(process, 3)[-1] == 0.0
         assert make_times(process, 3, 0.4)[0] == pytest.approx(0.4)
+    assert make_times(Flow(), 2, shift=3.0).tolist() == [1.0, 0.75, 0.0]

@@ -74,6 +74,7 @@ def test_a_run_that_was_stopped_is_not_bundled(run: Path, tmp_path: Path) -> Non
     events = (run / "events.jsonl").read_text(encoding="utf-8")
     try:
         kept = [line for line in events.splitlines() if json.loads(line)["event"] != "ended"]
+        kept.append('{"event": "st')  # a killed process left it so
         (run / "events.jsonl").write_text("\n".join(kept), encoding="utf-8")
         with pytest.raises(WeightsError, match="not finished"):
             bundling.bundle_picture(run, tmp_path / "painter")

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError, ShapeError, TrainingError
 from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, LossWeights, load_autoencoder
+from limner.picture.images import from_bytes, to_image
 from limner.picture.world.prepare import DrawnPlan
 from limner.train.autoencoder import (
     AutoencoderPlan,
@@ -23,9 +24,6 @@ from limner.train.autoencoder import (
     go_on,
     measure,
     start,
-    to_bytes,
-    to_pixels,
-    write_grid,
 )
 from limner.train.loop import Outcome, StepReport, Watcher
 from limner.train.run import RunFolder, read_events
@@ -89,7 +87,7 @@ def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> 
     assert card["validation"] == outcome.best
     again = measure(model, HELD_BACK, weights)
     assert again == pytest.approx(outcome.best, rel=1e-4)
-    latents = torch.cat([model.encode(to_pixels(pictures(i), torch.device("cpu"))).mean for i in range(16)])
+    latents = torch.cat([model.encode(from_bytes(pictures(i))).mean for i in range(16)])
     every = model.normalise(latents).transpose(0, 1).flatten(1)
     assert every.mean(1).tolist() == pytest.approx([0.0] * 4, abs=1e-3)
     assert every.std(1).tolist() == pytest.approx([1.0] * 4, abs=0.05)
@@ -100,8 +98,8 @@ def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> 
         assert grid.size == (8 * 16 + 7 * 2, 2 * 16 + 2)
         shown = torch.from_numpy(np.array(grid)).permute(2, 0, 1)
     assert torch.equal(shown[:, :16, 18:34], HELD_BACK[0][1])
-    made = to_bytes(model.decode(model.encode(to_pixels(HELD_BACK[0], torch.device("cpu"))).mean))
-    assert (shown[:, 18:, 18:34].int() - made[1].int()).abs().max() <= 1
+    made = np.array(to_image(model.decode(model.encode(from_bytes(HELD_BACK[0])).mean)[1]))
+    assert (shown[:, 18:, 18:34].int() - torch.from_numpy(made).permute(2, 0, 1).int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -139,23 +137,6 @@ def test_the_plan_comes_back_from_json() -> None:
     assert made.drawn == DrawnPlan(count=9, size=32, two=0.0)
     assert (made.train, made.config.multipliers) == ({"minutes": 2.0}, (1, 1))
     assert AutoencoderPlan.from_dict(json.loads(json.dumps(made.to_dict()))) == made
-
-
-def test_bytes_come_back_from_pixels() -> None:
-    every = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
-    pixels = to_pixels(every, torch.device("cpu"))
-    assert (float(pixels.min()), float(pixels.max())) == (-1.0, 1.0)
-    assert torch.equal(to_bytes(pixels), every)
-
-
-def test_a_grid_shows_each_row(tmp_path: Path) -> None:
-    rows = [pictures(1, 3), pictures(2, 3)]
-    write_grid(tmp_path / "deep" / "grid.png", rows, gap=1)
-    with Image.open(tmp_path / "deep" / "grid.png") as image:
-        shown = torch.from_numpy(np.array(image)).permute(2, 0, 1)
-    assert shown.shape == (3, 33, 50)
-    assert torch.equal(shown[:, 17:, 34:], rows[1][2])
-    assert (shown[:, 16] == 255).all()
 
 
 # ── from a folder ───────────────────────────────────────────────────────────────────────────────────────────

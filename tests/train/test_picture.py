@@ -17,8 +17,10 @@ from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, save_auto
 from limner.picture.config import LogitNormalTime
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
+from limner.picture.world.prepare import DrawnPlan
 from limner.recipes import any_recipe, picture_recipe
 from limner.tokens import Tokenizer
+from limner.train import picture
 from limner.train.loop import Watcher
 from limner.train.picture import PicturePlan, PictureRun, PictureSettings, go_on, listening, start
 
@@ -99,6 +101,15 @@ def test_a_run_writes_what_happened(squares: Path, tmp_path: Path) -> None:
     assert run.finished() is not None
 
 
+def test_words_are_those_of_all_captions(squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of those that the tokenizer does not learn from: no word of them is told as never seen."""
+    monkeypatch.setattr(picture, "CAPTIONS_READ", 1)
+    run = begin(squares, tmp_path / "run", "steps=1", "vocab_size=300")
+    assert {*COLOURS, "left", "right"} <= set(run.words)
+    monkeypatch.setattr(picture, "WORDS_KEPT", 5)
+    assert begin(squares, tmp_path / "other", "steps=1", "vocab_size=300").words == []
+
+
 def test_a_resumed_run_makes_the_same_weights(squares: Path, tmp_path: Path) -> None:
     whole = begin(squares, tmp_path / "whole", "steps=8", "ema=0.9")
     whole.train()
@@ -133,12 +144,56 @@ def test_a_run_of_another_kind_is_refused(squares: Path, tmp_path: Path) -> None
         text.go_on(tmp_path / "run")
 
 
+def test_other_captions_or_pictures_are_not_gone_on_with(squares: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(squares, tmp_path / "data")
+    begin(data, tmp_path / "run", "steps=2")
+    plan = json.loads((tmp_path / "run" / "run.json").read_text())
+    caption, picture = data / "050.txt", data / "000.png"
+    was = caption.read_text()
+    caption.write_text("something else")
+    with pytest.raises(
+        TrainingError, match=r"the data have (training|validation) fingerprint \w+, but this run began with"
+    ):
+        go_on(tmp_path / "run")
+    caption.write_text(was)
+    Image.new("RGB", (20, 20), "black").save(picture)
+    with pytest.raises(TrainingError, match=r"fingerprint \w+, but this run began with"):
+        go_on(tmp_path / "run")
+    shutil.copy(squares / "000.png", picture)
+    assert go_on(tmp_path / "run").resumed
+    plan["corpus"] = {name: value for name, value in plan["corpus"].items() if "fingerprint" not in name}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(plan))
+    assert go_on(tmp_path / "run").resumed, "a run of before it was kept"
+
+
 def test_what_cannot_change_on_the_way(squares: Path, tmp_path: Path) -> None:
     begin(squares, tmp_path / "run", "steps=2")
     with pytest.raises(ConfigError, match=r"--set dim is given beside --resume"):
         go_on(tmp_path / "run", assignments=["dim=64"])
     with pytest.raises(ConfigError, match=r"Did you mean 'patch'"):
         PicturePlan(data=(squares,)).override(["pach=4"])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("guidance=500", "guidance is 500"),
+        ("sample_steps=5000", "sample_steps is 5,000"),
+        ("min_snr=-5", "min_snr is -5"),
+        ("time_deviation=0", "deviation of the times is 0"),
+        ("time_mean_first=nan", "mean of the times is nan"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_data_are_read(change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        PicturePlan().override([change])
+
+
+def test_drawings_of_another_size_are_refused(tmp_path: Path) -> None:
+    """Patch and shift would be those of the pixels, and not of the pictures."""
+    plan = PicturePlan(drawn=DrawnPlan(count=8, size=32, validation=4))
+    with pytest.raises(ConfigError, match=r"drawn\.size is 32, but pixels is 64"):
+        start(plan.override([*SMALL[1:], "pixels=64", "drawn.size=32", "steps=1"]), tmp_path / "run", cache=tmp_path)
 
 
 def test_shuffled_captions_say_nothing_to_a_new_model(squares: Path, tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ MANIFEST = "pictures.json"
 REPORT = "report.json"
 TOGETHER = 64  # pictures that a thread decodes before it hands over; small ones are quicker than handing over is
 TOGETHER_BYTES = 4 << 20  # and no more than this, of files or of what becomes of them
+LOOKED_AT = 64  # pictures of each shape, spread over all of them, by which a set is known; all would take too long
 _PARTS: tuple[Part, Part] = ("train", "validation")
 
 
@@ -129,6 +130,16 @@ class PictureSet:
 
     def __len__(self) -> int:
         return len(self._index)
+
+    def fingerprint(self) -> str:
+        """Changes when a caption, the order or the number of pictures does, or one of the pictures that are looked at."""
+        whole = hashlib.blake2b(json.dumps(self.buckets).encode(), digest_size=8)
+        for part in (self._index, self._captions, self._caption_ends):
+            whole.update(np.ascontiguousarray(part).data)
+        for array in self.arrays:
+            for place in np.linspace(0, len(array) - 1, min(len(array), LOOKED_AT)).astype(int):
+                whole.update(np.ascontiguousarray(array[place]).data)
+        return whole.hexdigest()
 
     def picture(self, number: int) -> tuple[NDArray[Any], tuple[str, ...]]:
         """A picture, (height, width, 3), read-only, and its captions."""

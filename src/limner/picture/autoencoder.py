@@ -29,7 +29,7 @@ from limner.core.settings import read_settings, write_settings
 from limner.core.tap import NO_TAP, Tap
 from limner.weights.files import read_unchanged
 from limner.weights.folder import card_of, described, fill_from, read_config, write_folder
-from limner.weights.tensors import empty
+from limner.weights.tensors import cast_parameters, empty
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -461,6 +461,5 @@ def _load(folder: Path, dtype: torch.dtype | None, verify: bool) -> tuple[Autoen
     model = empty(lambda: Autoencoder(config))
     fill_from(folder, model, values, verify=verify)
     if dtype is not None:
-        for parameter in model.parameters():
-            parameter.data = parameter.data.to(dtype)
+        cast_parameters(model, dtype)
     return model, card_of(folder, values)

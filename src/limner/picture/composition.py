@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.errors import ConfigError
+from limner.picture import painting
 from limner.picture.judge import Judge, load_judge
 from limner.picture.reading import Reading, Seen
 from limner.picture.rule import Rule
@@ -34,10 +35,8 @@ Painter = Callable[
 
 SEEDS, DRAWN_SEEDS = 5_000_000_000, 6_000_000_000  # of scenes; neither painters nor judges were trained on them
 LEAST_PICTURES, LEAST_SEEDS = 1000, 3  # for a claim
-MOST_PICTURES, MOST_SEED = (
-    1_000_000,
-    400,
-)  # so many seeds of pictures there are, ten million for each seed of a measurement
+APART = 10_000_000  # the painters' seeds of two measures
+MOST_PICTURES, MOST_SEED = 1_000_000, painting.SEEDS // APART - 1
 TOGETHER = 16  # pictures asked for at once
 CEILING_SEED = 977  # of the drawings that judges are measured on
 CHANCE = 1 / (len(ANIMALS) * len(HATS) * len(COLOURS))  # that all three are right without reading the prompt
@@ -130,7 +129,7 @@ class Composition:
         pictures, size, seed: how many, how large, and which prompts.
         judge_ceiling: share of drawings with held-back triples that the classifier reads rightly, from its card.
         shares, ceilings: by judge; ceilings are the same for drawings of the same scenes.
-        shuffled: share that is right, joint, when each picture is held against another prompt of its group.
+        shuffled: share that is right, joint, when each picture of one animal is held against the prompt of the next.
         agreement: share of pictures that both judges read alike.
         probe_fid: Fréchet distance on the classifier's features between these pictures and drawings of their scenes.
         probe_fid_floor: the same between two sets of drawings.
@@ -325,7 +324,7 @@ def measure(
         some = asked[start : start + TOGETHER]
         while some:  # seeds count on within a group
             run = [one for one in some if one[0] == some[0][0]]
-            images.extend(painter([text for *_, text in run], seed * 10_000_000 + run[0][1]))
+            images.extend(painter([text for *_, text in run], seed * APART + run[0][1]))
             some = some[len(run) :]
         if progress is not None:
             progress(len(images), len(asked))

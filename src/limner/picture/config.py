@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -55,6 +56,14 @@ class LogitNormalTime:
     mean: float = 0.0
     deviation: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.mean):
+            raise ConfigError(f"the mean of the times is {self.mean:g}, but it is a number. Choose 1.2, say.")
+        if not 0 < self.deviation < math.inf:
+            raise ConfigError(
+                f"the deviation of the times is {self.deviation:g}, but times are spread. Choose a number above 0."
+            )
+
 
 @dataclass(frozen=True)
 class DiffusionConfig:
@@ -67,8 +76,11 @@ class DiffusionConfig:
             arXiv:2303.09556); None: no weighing.
         shift: moves all times, in training and in painting, towards noise: t becomes s·t / (1 + (s − 1)·t) (Esser et al.
             2024, section 5.3.2). A picture of n times the side holds the same noise n times better, since neighbouring
-            pixels say the same; with a shift of n it is as hard to see as the small one.
-        nearest: times below it count as it when a prediction is divided by them.
+            pixels say the same; with a shift of n it is as hard to see as the small one. That is so for a flow, whose σ/α it
+            multiplies; it moves the times of other processes likewise, and their σ/α by other factors.
+        nearest: α and σ below it count as it when a prediction is divided by them.
+    Raises:
+        ConfigError: a value outside its range.
     """
 
     process: Process = field(default_factory=Flow)
@@ -80,8 +92,14 @@ class DiffusionConfig:
     nearest: float = 0.05
 
     def __post_init__(self) -> None:
-        if not self.shift > 0:
+        if not 0 < self.shift < math.inf:
             raise ConfigError(f"shift is {self.shift:g}, but it multiplies noise. Choose a number above 0.")
+        if self.min_snr is not None and not 0 < self.min_snr < math.inf:
+            raise ConfigError(
+                f"min_snr is {self.min_snr:g}, but errors are weighed by it. Choose a number above 0, or none."
+            )
+        if not 0 < self.nearest < 1:
+            raise ConfigError(f"nearest is {self.nearest:g}, but it lies between 0 and 1. 0.05 is usual.")
 
 
 # ── the model ──────────────────────────────────────────────────────────────────────────────────────────

@@ -41,8 +41,10 @@ def word_maps(generator: PictureGenerator, picture: Picture, recorder: Recorder)
         added up, the mean of all layers. The shares of all words, the beginning of the prompt and what stands between
         words add up to 1 at each place.
     Raises:
-        DataError: the recorder holds no looks, or those of several pictures.
+        DataError: the recorder holds no looks, or those of several pictures; or the prompt was ignored (guidance 0).
     """
+    if picture.settings["guidance"] == 0:
+        raise DataError("guidance is 0, but then the prompt's words are not looked at. Paint it with 1 or more.")
     found: dict[int, list[Tensor]] = {}
     for name, values in recorder.values.items():
         if len(values) > 1:

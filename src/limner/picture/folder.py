@@ -11,7 +11,7 @@ from limner.picture.config import PictureConfig
 from limner.picture.denoiser import PictureModel
 from limner.weights.files import read_unchanged
 from limner.weights.folder import SavableTokenizer, card_of, described, fill_from, read_config, write_folder
-from limner.weights.tensors import empty
+from limner.weights.tensors import cast_parameters, empty
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,7 +69,7 @@ def load_picture_model(
     """Open a picture model's folder.
 
     Args:
-        dtype: of the weights in memory; None: as they are on disk.
+        dtype: of the weights in memory; None: as they are on disk. The scale of latents stays as exact as it is.
         verify: compare the checksums.
     Raises:
         WeightsError: it is missing, damaged, a pickle, or of another kind.
@@ -82,5 +82,7 @@ def _load(folder: Path, dtype: torch.dtype | None, verify: bool) -> LoadedPictur
     values = read_config(folder)
     config = PictureConfig.from_dict(described(folder, values, "picture"))
     model = empty(lambda: PictureModel(config))
-    fill_from(folder, model, values, dtype=dtype, verify=verify)
+    fill_from(folder, model, values, verify=verify)
+    if dtype is not None:
+        cast_parameters(model, dtype)
     return LoadedPictureModel(model, card_of(folder, values), str(values.get("sha256")))

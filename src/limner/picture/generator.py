@@ -28,7 +28,7 @@ from limner.picture.prompts import WORD, as_read, check_length, framing
 from limner.picture.prompts import pad as pad
 from limner.picture.prompts import prompt_ids as prompt_ids
 from limner.picture.prompts import words_of as words_of
-from limner.picture.samplers import SAMPLERS, make_times
+from limner.picture.samplers import SAMPLERS, Fresh, make_times
 from limner.tokens import Tokenizer
 
 
@@ -48,7 +48,7 @@ class _Job:
 
     prompts: Prompts
     noise: Tensor  # shape (1, channels, height, width)
-    generator: torch.Generator  # draws what ``ancestral`` adds later
+    fresh: Fresh  # what ``ancestral`` adds later
     described: dict[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -223,7 +223,8 @@ class PictureGenerator:
         """From one prompt to another, and from one seed's noise to another's, in equal steps.
 
         The predictions for both prompts are mixed at each look; noise is turned from one seed's to the other's along
-        the sphere on which it lies. The first and the last picture are those that their prompts and seeds make alone.
+        the sphere on which it lies, that which ``ancestral`` adds as well. The first and the last picture are those that
+        their prompts and seeds make alone.
 
         Raises:
             ConfigError: fewer than 2 frames, or a setting out of its range.
@@ -315,7 +316,7 @@ class PictureGenerator:
         return replace(settings, strength=strength, size=settings.check_size(self.config))
 
     def _job(self, prompt: str, prompts: Prompts, seed: int, settings: PaintSettings) -> _Job:
-        noise, generator = self._noise(seed, settings)
+        noise, fresh = self._noise(seed, settings)
         plain = asdict(settings)
         height, width = plain.pop("size")
         described = {
@@ -329,7 +330,7 @@ class PictureGenerator:
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
         }
-        return _Job(prompts, noise, generator, described, self.notes_on(prompt, settings.negative))
+        return _Job(prompts, noise, fresh, described, self.notes_on(prompt, settings.negative))
 
     def _blended(
         self, prompt: str, other: str, share: float, seed: int, other_seed: int | None, settings: PaintSettings
@@ -337,20 +338,23 @@ class PictureGenerator:
         wanted = [pair for pair in ((prompt, 1.0 - share), (other, share)) if pair[1] > 0.0]
         job = self._job(prompt, self.prompts(wanted, settings.negative, settings.guidance), seed, settings)
         mixed: dict[str, Any] = {"blend": other, "share": share}
-        noise, generator = job.noise, job.generator
+        noise, fresh = job.noise, job.fresh
         if other_seed is not None:
-            last, others = self._noise(other_seed, settings)
+            last, fresh_last = self._noise(other_seed, settings)
             noise, mixed["other_seed"] = between(job.noise, last, share), other_seed
-            generator = others if share == 1.0 else generator
-        notes = self.notes_on(prompt, other, settings.negative)
-        return replace(job, noise=noise, generator=generator, described=job.described | mixed, notes=notes)
 
-    def _noise(self, seed: int, settings: PaintSettings) -> tuple[Tensor, torch.Generator]:
+            def fresh() -> Tensor:
+                return between(job.fresh(), fresh_last(), share)
+
+        notes = self.notes_on(prompt, other, settings.negative)
+        return replace(job, noise=noise, fresh=fresh, described=job.described | mixed, notes=notes)
+
+    def _noise(self, seed: int, settings: PaintSettings) -> tuple[Tensor, Fresh]:
         """The first noise of a seed, drawn on the CPU so that every device starts alike; and what draws the rest."""
         height, width = settings.check_size(self.config)
         shape = (1, self.config.denoiser.channels, height // self.config.factor, width // self.config.factor)
-        generator = _generator(seed)
-        return torch.randn(shape, generator=generator), generator
+        fresh = partial(torch.randn, shape, generator=_generator(seed))
+        return fresh(), fresh
 
     @torch.inference_mode()
     def _begin_from(
@@ -414,7 +418,7 @@ class PictureGenerator:
                 on_step(number, total, look)
 
         def fresh() -> Tensor:
-            return torch.randn(job.noise.shape, generator=job.generator).to(self.device)
+            return job.fresh().to(self.device)
 
         x = job.noise.to(self.device)
         keep = None
@@ -451,6 +455,9 @@ ALWAYS = {
     "prompt": str, "seed": int, "width": int, "height": int, "model": str, "sha256": str, "steps": int, "guidance": float,
     "negative": str, "sampler": str, "strength": float,
 }  # fmt: skip
+KINDS: dict[type | str, str] = {
+    str: "a text", int: "a whole number", float: "a number", "from": "a picture to start from", "mask": "a mask",
+}  # fmt: skip
 SOMETIMES = {"blend": str, "share": float, "frames": int, "other_seed": int, "from": dict, "mask": dict}
 
 
@@ -460,20 +467,23 @@ def check_described(described: Mapping[str, Any]) -> None:
     Raises:
         DataError: an entry is missing, or of another kind.
     """
+    needed = set(ALWAYS) | ({"frames"} if "blend" in described and "share" not in described else set())
     for name, kind in (ALWAYS | SOMETIMES).items():
-        value = described.get(name)
-        if value is None and name in ALWAYS:
+        if name not in described:
+            if name in needed:
+                raise DataError(
+                    f"the settings lack {name!r}, but a picture cannot be repeated without. Give those of a picture."
+                )
+            continue
+        value = described[name]
+        absent = value is None and name not in needed
+        if not absent and (not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool)):
             raise DataError(
-                f"the settings lack {name!r}, but a picture cannot be repeated without. Give those of a picture."
-            )
-        kinds = (int, float) if kind is float else (kind,)
-        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
-            raise DataError(
-                f"the settings have a {name} that is {value!r:.60}, but no picture has. Give those of a picture."
+                f"the settings have {name} {value!r:.60}, but it is {KINDS.get(name) or KINDS[kind]}. Give those of a picture."
             )
     if not 0 <= described.get("share", 0) <= 1:
         raise DataError(
-            f"the settings have a share that is {described['share']:g}, but it goes from 0 to 1. Give those of a picture."
+            f"the settings have share {described['share']:g}, but it goes from 0 to 1. Give those of a picture."
         )
 
 
@@ -488,6 +498,8 @@ def _check_given(name: str, known: Any, image: Image.Image | None) -> None:
         if image is not None:
             raise DataError(f"{what} is given, but the picture was painted without. Leave it out.")
         return
+    if not isinstance(known, Mapping):
+        raise DataError(f"the settings have {name} {known!r}, but it is {what}. Give those of a picture.")
     path = f" ({known['path']})" if "path" in known else ""
     if image is None:
         raise DataError(f"the picture was painted with {what}{path}, but none is given. Give the same one.")

@@ -84,12 +84,12 @@ class Guide:
         # A picture worked out from noise is divided by α, which begins at 0; nothing else here is divided by something small.
         nearest = diffusion.nearest if diffusion.predict == "noise" else 0.0
         picture, noise = read(diffusion.predict, self.guide(predicted), x, alpha, sigma, nearest)
-        if self.limit is not None or self.keep is not None:
-            if self.limit is not None:
-                picture = picture.clamp(-self.limit, self.limit)
-            if self.keep is not None:
-                picture = self.keep(picture)
-            _, noise = read("x", picture, x, alpha, sigma)
+        if self.limit is not None:
+            picture = picture.clamp(-self.limit, self.limit)
+        if self.keep is not None:
+            picture = self.keep(picture)
+        if nearest or self.limit is not None or self.keep is not None:
+            _, noise = read("x", picture, x, alpha, sigma)  # both add up to x again, or each step would move it
         self.looks += 1
         if self.on_look is not None:
             self.on_look(time, x, picture)

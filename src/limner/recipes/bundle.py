@@ -44,7 +44,12 @@ def bundle(run: Path, note: str = "") -> Path:
     stored = RunFolder.open(run)[1]
     plan = stored["plan"]
     if stored.get("kind") == "picture":
-        target = bundle_picture(run, MODELS / str(plan["card"].get("recipe")), note)
+        target = bundle_picture(
+            run,
+            MODELS / str(plan["card"].get("recipe")),
+            note,
+            progress=lambda done, total: sys.stderr.write(f"\rpainted {done} of {total} "),
+        )
         return _small_enough(target)
     model, config, card = load_model(run / "model")
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -55,16 +55,17 @@ def bundle_picture(
     Raises:
         WeightsError: the run is none of a recipe, or not finished.
     """
+    from limner.models import load
     from limner.picture.composition import measure, painter_of
     from limner.picture.folder import load_picture_model, save_picture_model
     from limner.picture.generator import PictureGenerator
     from limner.picture.images import grid
     from limner.picture.sheet import contact_sheet
     from limner.tokens import Tokenizer
+    from limner.train.run import read_events
 
     plan = json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
+    ended = next((event for event in reversed(read_events(run)) if event["event"] == "ended"), None)
     loaded, tokenizer = load_picture_model(run / "model"), Tokenizer.load(run / "model")
     name = loaded.card.get("recipe")
     if name is None:
@@ -72,7 +73,8 @@ def bundle_picture(
     if ended is None or ended["reason"] != "finished":
         raise WeightsError(f"{run} is not finished, but its model card would say so. Go on with --resume {run}.")
     card = {**loaded.card, "name": str(name), "minutes": ended["elapsed"] / 60, "note": note}
-    painter = PictureGenerator(loaded.model.float(), tokenizer, card=card, sha256=loaded.sha256)
+    painter = load(run, dtype="auto")  # as ``limner paint`` has it
+    assert isinstance(painter, PictureGenerator)
     found = measure(
         painter_of(painter, steps=STEPS, guidance=GUIDANCE),
         size=loaded.model.config.size[0],
@@ -81,13 +83,12 @@ def bundle_picture(
     )
     figures = found.to_dict()
     card["composition"] = {key: figures[key] for key in (*FIGURES, "chance", "judge_ceiling", "probe_fid", "pictures")}
-    fresh = load_picture_model(run / "model")  # as it is on disk: the other was widened to paint
-    save_picture_model(target, fresh.model, tokenizer, card)
+    save_picture_model(target, loaded.model, tokenizer, card)
     painted = painter.generate([PROMPT], n=SEEDS, seed=0, steps=STEPS, guidance=GUIDANCE)
     grid([one.image for one in painted], COLUMNS).save(target / GRID, quality=90, method=6)
     contact_sheet(found).save(target / SHEET, quality=80, method=6)
     size = sum(file.stat().st_size for file in target.iterdir() if file.suffix == ".safetensors")
-    text = model_card(str(name), fresh.model.config, card, plan, size, found)
+    text = model_card(str(name), loaded.model.config, card, plan, size, found)
     (target / "README.md").write_text(text, encoding="utf-8")
     return target
 

@@ -33,11 +33,12 @@ from limner.picture.autoencoder import (
     save_autoencoder,
     sharpness,
 )
+from limner.picture.images import from_bytes, grid, to_image
 from limner.picture.world.prepare import DrawnPlan, prepare_drawn
 from limner.train import machine
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
-from limner.train.picture import DEFAULT_MINUTES, PictureCorpus
+from limner.train.picture import DEFAULT_MINUTES, PictureCorpus, check_drawn
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
 from limner.train.settings import TrainSettings, at_least, changed, split_assignment
@@ -168,16 +169,6 @@ class AutoencoderChoice:
 # ── the run ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def to_pixels(pictures: Tensor, device: torch.device) -> Tensor:
-    """uint8 → float32 from −1 to 1, on the device."""
-    return pictures.to(device, non_blocking=True).float().div_(127.5).sub_(1.0)
-
-
-def to_bytes(pixels: Tensor) -> Tensor:
-    """The way back, rounded and cut off at black and white."""
-    return pixels.detach().float().clamp(-1.0, 1.0).add(1.0).mul(127.5).round().to("cpu", torch.uint8)
-
-
 @dataclass
 class AutoencoderRun:
     """One run, ready to be trained.
@@ -234,7 +225,7 @@ class AutoencoderRun:
         model = Autoencoder(self.plan.config).to(device)
 
         def step(pictures: Tensor) -> Tensor:
-            pixels = to_pixels(pictures, device)
+            pixels = from_bytes(pictures.to(device))
             noise = torch.randn(len(pixels), *model.latent_shape(*pixels.shape[2:]), device=device)
             return autoencoder_loss(model, pixels, noise, weights)[0]
 
@@ -261,10 +252,13 @@ class AutoencoderRun:
             return outcome
 
     def _write_sample(self, model: Autoencoder, step: int) -> Image.Image:
-        device = model.mean.device
-        pictures = self.held_back[0][:SHOWN]
-        made = to_bytes(model.decode(model.encode(to_pixels(pictures, device)).mean))
-        return write_grid(self.folder.path / "samples" / f"step-{step:08d}.png", [pictures, made])
+        pixels = from_bytes(self.held_back[0][:SHOWN].to(model.mean.device))
+        made = model.decode(model.encode(pixels).mean)
+        sheet = grid([to_image(one) for one in (*pixels, *made)], len(pixels))
+        path = self.folder.path / "samples" / f"step-{step:08d}.png"
+        path.parent.mkdir(exist_ok=True)
+        sheet.save(path)
+        return sheet
 
     def _export(self, weights: dict[str, Tensor], step: int, metrics: dict[str, float]) -> None:
         settings = self.choice.settings
@@ -272,7 +266,7 @@ class AutoencoderRun:
         model = Autoencoder(self.plan.config).to(device)
         model.load_state_dict(model.state_dict() | weights)  # all but the scale, which comes now
         with torch.no_grad():
-            model.fit_scale(to_pixels(self.batches(index), device) for index in range(SCALED_ON))
+            model.fit_scale(from_bytes(self.batches(index).to(device)) for index in range(SCALED_ON))
         names = ", ".join(sorted({path.name for path in self.plan.data}))
         trained_on = "drawings of the picture-book world" if self.plan.drawn else names
         card = {
@@ -309,7 +303,7 @@ def measure(model: Autoencoder, held_back: Sequence[Tensor], weights: LossWeight
     sums: dict[str, float] = {}
     count = 0
     for pictures in held_back:
-        pixels = to_pixels(pictures, device)
+        pixels = from_bytes(pictures.to(device))
         noise = torch.randn(len(pixels), *model.latent_shape(*pixels.shape[2:]), generator=generator).to(device)
         loss, parts = autoencoder_loss(model, pixels, noise, weights)
         latents = model.encode(pixels)
@@ -326,25 +320,6 @@ def measure(model: Autoencoder, held_back: Sequence[Tensor], weights: LossWeight
             sums[name] = sums.get(name, 0.0) + float(value) * len(pixels)
         count += len(pixels)
     return {name: value / count for name, value in sums.items()}
-
-
-def write_grid(path: Path, rows: Sequence[Tensor], gap: int = 2) -> Image.Image:
-    """Write rows of pictures of one shape as a PNG, and give it back.
-
-    Args:
-        rows: uint8, (number, 3, height, width) each.
-        gap: white pixels between two.
-    """
-    count, _, height, width = rows[0].shape
-    grid = np.full((len(rows) * (height + gap) - gap, count * (width + gap) - gap, 3), 255, np.uint8)
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures.permute(0, 2, 3, 1).cpu().numpy()):
-            top, left = row * (height + gap), column * (width + gap)
-            grid[top : top + height, left : left + width] = picture
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(grid)
-    image.save(path)
-    return image
 
 
 # ── pictures ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -514,8 +489,7 @@ def _check_plan(plan: AutoencoderPlan) -> None:
     if not plan.data and plan.drawn is None:
         raise DataError("the plan has neither data nor drawn, but there must be pictures to learn from. Give one.")
     pixels, factor = plan.pictures.pixels, plan.config.factor
-    if plan.drawn is not None and plan.drawn.size != pixels:
-        raise ConfigError(f"drawn.size is {plan.drawn.size}, but pixels is {pixels}. Give pixels alone.")
+    check_drawn(plan.drawn, pixels)
     if pixels % factor:
         near = max(1, round(pixels / factor)) * factor
         raise ConfigError(f"pixels is {pixels}, but must be a multiple of factor, {factor}. Choose {near}.")

@@ -6,9 +6,7 @@ The same way as ``limner.train.text``: a ``PicturePlan`` says what is wanted, ``
 
 from __future__ import annotations
 
-import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -61,8 +59,8 @@ DEFAULT_MINUTES = 10.0
 CODER, READER = "autoencoder", "prompt-encoder"  # in a run folder
 EFFICIENCY = 0.3  # share of a large product's speed that a training step reaches
 PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time for
-CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer and count words
-WORDS_KEPT = 20_000  # the most frequent, to say which words of a prompt a model has never seen
+CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer
+WORDS_KEPT = 20_000  # to say which words of a prompt a model has never seen; where captions have more, none are kept
 BATCH_PICTURES = 64
 SHOWN = 8  # captions of held-back pictures that are painted as it learns, where no prompts are given
 
@@ -139,15 +137,14 @@ class PictureSettings:
             at_least(name, getattr(self, name), 0)  # 0 is chosen
         if self.size != "auto":
             read_size(self.size)
-        for name, value in (("time_deviation", self.time_deviation), ("min_snr", self.min_snr)):
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} is {value:g}, but it must be a number above 0. Choose a larger one.")
         if self.sample_steps > MOST_STEPS:
             raise ConfigError(
                 f"sample_steps is {self.sample_steps:,}, but a picture takes 1 to {MOST_STEPS:,}. 16 is usual."
             )
         if not 0 <= self.guidance <= MOST_GUIDANCE:
             raise ConfigError(f"guidance is {self.guidance:g}, but it goes from 0 to {MOST_GUIDANCE:g}. 3 is usual.")
+        for moment in (0.0, 1.0):
+            self.diffusion_at(moment)  # what is out of range there is told before data are read
 
     def diffusion(self, factor: int = 1) -> DiffusionConfig:
         """As the model's own description has it; ``factor`` is the autoencoder's."""
@@ -162,10 +159,11 @@ class PictureSettings:
 
     def diffusion_at(self, progress: float, factor: int = 1) -> DiffusionConfig:
         """The same, with the times of a moment of the run, from 0 to 1."""
-        if self.time_mean_first is None:
-            return self.diffusion(factor)
+        diffusion = self.diffusion(factor)
+        if self.time_mean_first is None or not isinstance(diffusion.time, LogitNormalTime):
+            return diffusion
         mean = self.time_mean_first + (self.time_mean - self.time_mean_first) * progress
-        return replace(self, time_mean=mean).diffusion(factor)
+        return replace(diffusion, time=replace(diffusion.time, mean=mean))
 
 
 @dataclass(frozen=True)
@@ -246,6 +244,16 @@ class PictureCorpus:
     reused: bool
 
 
+def check_drawn(drawn: DrawnPlan | None, pixels: int) -> None:
+    """Check that drawings are as large as the settings say, from which patch and shift follow.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if drawn is not None and drawn.size != pixels:
+        raise ConfigError(f"drawn.size is {drawn.size}, but pixels is {pixels}. Give pixels alone.")
+
+
 def open_pictures(
     plan: PicturePlan, cache: Path, progress: Callable[[str, int, int], None] | None = None, factor: int = 1
 ) -> PictureCorpus:
@@ -318,6 +326,11 @@ def read_captions(pictures: PictureSet, lower_case: bool = True) -> list[str]:
     return [text.lower() for text in found] if lower_case else found
 
 
+def caption_words(pictures: PictureSet) -> set[str]:
+    """The words of all captions, in small letters; of all, since a word that is left out would be told as never seen."""
+    return {word for number in range(len(pictures)) for text in pictures.captions(number) for word in words_of(text)}
+
+
 # ── choosing what is not given ─────────────────────────────────────────────────────────────────────────
 
 
@@ -359,21 +372,16 @@ def choose(
     dtype = torch.bfloat16 if machine.bfloat16_helps(device) and asked.precision != "float32" else torch.float32
     factor, channels = (1, 3) if coder is None else (coder.factor, coder.latent_channels)
     patch = picture.patch or choose_patch(picture.pixels, factor)
-    height, width = max(zip(*_counts(corpus.train), strict=True))[1]
+    _, (height, width) = max(zip(map(len, corpus.train.numbers), corpus.train.buckets, strict=True))  # the commonest
     vectors = (height // factor // patch) * (width // factor // patch)
     context = picture.context_length or min(128, -(-(longest + 1) // 8) * 8)
-    if picture.dim:
-        dims = [picture.dim]
-    else:
-        dims = [64 * heads for heads in range(2, 25)]
+    dims = [picture.dim] if picture.dim else [64 * heads for heads in range(2, 25)]
     wanted = 0.0
     if not picture.dim:
         if picture.size == "auto":
             speed = EFFICIENCY * machine.matmul_peak(device, dtype)
             seconds = asked.minutes * 60 if asked.minutes is not None else None
-            visits = (asked.steps or 0) * asked.batch_size * asked.accumulate
-            wanted = 5e6 if seconds is None else speed * seconds / (6 * vectors * PICTURES_SEEN)
-            wanted = 5e6 if seconds is None and visits else min(max(wanted, 5e5), 1e8)
+            wanted = 5e6 if seconds is None else min(max(speed * seconds / (6 * vectors * PICTURES_SEEN), 5e5), 1e8)
         else:
             wanted = float(read_size(picture.size))
     best: PictureConfig | None = None
@@ -404,10 +412,6 @@ def choose(
     flops = 6.0 * parameters * vectors
     seconds = asked.minutes * 60 if asked.minutes is not None else None
     return PictureChoice(best, resolve(asked, seconds), parameters, flops)
-
-
-def _counts(pictures: PictureSet) -> tuple[list[int], list[tuple[int, int]]]:
-    return [len(numbers) for numbers in pictures.numbers], list(pictures.buckets)
 
 
 def count_parameters(config: PictureConfig) -> int:
@@ -713,6 +717,7 @@ def start(
     cache = (cache or cache_folder().with_name("pictures")).absolute()
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
+    check_drawn(plan.drawn, plan.picture.pixels)
     coder = open_autoencoder(plan.picture)
     path, reader = plan.picture.prompt_encoder, None
     if path is not None:
@@ -720,7 +725,7 @@ def start(
         plan = replace(plan, card={"prompt_encoder": reader.card, **plan.card})
     corpus = open_pictures(plan, cache, progress, 1 if coder is None else coder.factor)
     captions = read_captions(corpus.train, lower_case=reader is None)
-    words = Counter(word for text in captions for word in words_of(text))
+    words = caption_words(corpus.train)
     size = plan.picture.vocab_size or min(8192, max(1024, 4 * len(words)))
     tokenizer = train_tokenizer("byte-bpe", captions, vocab_size=size) if reader is None else reader.tokenizer
     lengths = caption_lengths(tokenizer, captions, reader is None)
@@ -728,7 +733,7 @@ def start(
     plan = replace(plan, prompts=choose_prompts(plan.prompts, corpus.validation, tokenizer, choice.config))
     long_captions = too_long(lengths, choice.config.prompt.context_length)
     latents = make_latents(corpus, coder, choice.settings, progress)
-    common = [word for word, _ in words.most_common(WORDS_KEPT)] if len(words) <= WORDS_KEPT else []
+    known = sorted(words) if len(words) <= WORDS_KEPT else []
     folder = RunFolder.create(
         out,
         {
@@ -738,7 +743,7 @@ def start(
             "picture": choice.config.to_dict(),
             "parameters": choice.parameters,
             "flops_per_picture": choice.flops_per_picture,
-            "words": sorted(common),
+            "words": known,
             "long_captions": long_captions,
             "corpus": {"cache": str(cache), **_identity(corpus)},
         },
@@ -749,9 +754,7 @@ def start(
         save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
     if reader is not None:
         save_model(folder.path / READER, reader.model, None, reader.card)  # and this
-    return PictureRun(
-        plan, corpus, tokenizer, sorted(common), choice, folder, latents=latents, long_captions=long_captions
-    )
+    return PictureRun(plan, corpus, tokenizer, known, choice, folder, latents=latents, long_captions=long_captions)
 
 
 def choose_prompts(
@@ -800,9 +803,9 @@ def go_on(
     corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress, factor)
     expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
     for key, value in _identity(corpus).items():
-        if value != expected[key]:
+        if value != expected.get(key, value):  # older runs have no fingerprints
             raise TrainingError(
-                f"the data have {key} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
+                f"the data have {key.replace('_', ' ')} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
             )
     tokenizer = Tokenizer.load(folder.path / "tokenizer")
     folder.checkpoints.keep = settings.keep
@@ -832,4 +835,9 @@ def _same(plan: PicturePlan, name: str, value: str) -> bool | None:
 
 def _identity(corpus: PictureCorpus) -> dict[str, Any]:
     """What must be the same for a run to go on."""
-    return {"training_pictures": len(corpus.train), "validation_pictures": len(corpus.validation)}
+    return {
+        "training_pictures": len(corpus.train),
+        "validation_pictures": len(corpus.validation),
+        "training_fingerprint": corpus.train.fingerprint(),
+        "validation_fingerprint": corpus.validation.fingerprint(),
+    }

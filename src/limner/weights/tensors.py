@@ -141,3 +141,9 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], dtype: torch.dtype | N
     }
     model.load_state_dict(state, assign=True)
     model.eval()
+
+
+def cast_parameters(model: nn.Module, dtype: torch.dtype) -> None:
+    """Bring the weights to a dtype; buffers stay as they are, which ``model.to(dtype)`` would round as well."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
