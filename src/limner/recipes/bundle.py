@@ -48,7 +48,7 @@ def bundle(run: Path, note: str = "") -> Path:
             run,
             MODELS / str(plan["card"].get("recipe")),
             note,
-            progress=lambda done, total: sys.stderr.write(f"\rpainted {done} of {total} "),
+            progress=lambda done, total: print(f"\rpainted {done} of {total} ", end="", file=sys.stderr),
         )
         return _small_enough(target)
     model, config, card = load_model(run / "model")
