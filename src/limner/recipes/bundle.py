@@ -48,7 +48,7 @@ def bundle(run: Path, note: str = "") -> Path:
             run,
             MODELS / str(plan["card"].get("recipe")),
             note,
-            progress=lambda done, total: print(f"\rpainted {done} of {total} ", end="", file=sys.stderr),
+            progress=_say,
         )
         return _small_enough(target)
     model, config, card = load_model(run / "model")
@@ -80,6 +80,10 @@ def bundle(run: Path, note: str = "") -> Path:
     )
     (target / "README.md").write_text(text, encoding="utf-8")
     return target
+
+
+def _say(painted: int, of: int) -> None:
+    sys.stderr.write(f"\rpainted {painted} of {of} ")
 
 
 def _small_enough(folder: Path) -> Path:
