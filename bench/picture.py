@@ -271,7 +271,8 @@ def main() -> None:
             results[f"{what} {precision}"] = found
     first = next(iter(results.values()))
     best = {
-        who: min(row["seconds"] for name, row in first.items() if name.startswith(who)) for who in ("limner", "diffusers")
+        who: min(row["seconds"] for name, row in first.items() if name.startswith(who))
+        for who in ("limner", "diffusers")
     }
     ratio = best["diffusers"] / best["limner"]  # the faster of each side's ways
     harness.finish("picture", chosen.json, chosen.threads, {"ratio": ratio, "results": results})
