@@ -30,6 +30,12 @@ Drawings = Annotated[
     int | None,
     typer.Option(min=1, metavar="COUNT", help="In place of data: so many drawings of the picture-book world."),
 ]
+Buckets = Annotated[
+    int | None, typer.Option(help="Shapes to keep tall and wide pictures whole; 1, the default, cuts squares.")
+]
+Resume = Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")]
+HeldBack = Annotated[float | None, typer.Option(help="Share of the pictures that is held back. Default: 0.05.")]
+PictureSeed = Annotated[int | None, typer.Option(help="Of the weights, the order of the pictures, and noise.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the outcome as one JSON object.")]
 
 
@@ -49,7 +55,7 @@ def text(
     minutes: Minutes = None,
     out: Out = None,
     recipe: Annotated[str | None, typer.Option(help="Begin with a recipe: story or shakespeare.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Resume = None,
     settings: Set = None,
     validation: Annotated[
         float | None, typer.Option(help="Share of the documents that is held back. Default: 0.05.")
@@ -105,9 +111,7 @@ def picture(
     ] = None,
     drawings: Drawings = None,
     pixels: Pixels = None,
-    buckets: Annotated[
-        int | None, typer.Option(help="Shapes to keep tall and wide pictures whole; 1, the default, cuts squares.")
-    ] = None,
+    buckets: Buckets = None,
     captions: Annotated[
         str | None, typer.Option(help="auto, or folder: the name of its folder is a picture's caption.")
     ] = None,
@@ -121,11 +125,9 @@ def picture(
     minutes: Minutes = None,
     out: Out = None,
     recipe: Annotated[str | None, typer.Option(help="Begin with a recipe: picturebook or picturebook-mini.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Resume = None,
     settings: Set = None,
-    validation: Annotated[
-        float | None, typer.Option(help="Share of the pictures that is held back. Default: 0.05.")
-    ] = None,
+    validation: HeldBack = None,
     flip: Annotated[
         bool | None,
         typer.Option("--flip", help="Mirror pictures by chance. Off by default: captions say left and right."),
@@ -136,7 +138,7 @@ def picture(
     prompt: Annotated[
         list[str] | None, typer.Option(help="Painted as it learns; may be repeated. Default: the first captions.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the weights, the order of the pictures, and noise.")] = None,
+    seed: PictureSeed = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:
@@ -200,9 +202,7 @@ def autoencoder(
     ] = None,
     drawings: Drawings = None,
     pixels: Pixels = None,
-    buckets: Annotated[
-        int | None, typer.Option(help="Shapes to keep tall and wide pictures whole; 1, the default, cuts squares.")
-    ] = None,
+    buckets: Buckets = None,
     factor: Annotated[
         int | None, typer.Option(help="By how much sides are divided: 4, 8 or 16. Default: 8.", show_default=False)
     ] = None,
@@ -210,13 +210,11 @@ def autoencoder(
     steps: Steps = None,
     minutes: Minutes = None,
     out: Out = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder.")] = None,
+    resume: Resume = None,
     settings: Set = None,
-    validation: Annotated[
-        float | None, typer.Option(help="Share of the pictures that is held back. Default: 0.05.")
-    ] = None,
+    validation: HeldBack = None,
     flip: Annotated[bool | None, typer.Option("--flip", help="Mirror pictures by chance.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the weights, the order of the pictures, and noise.")] = None,
+    seed: PictureSeed = None,
     cache: Cache = None,
     json: Json = False,
 ) -> None:

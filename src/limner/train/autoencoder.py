@@ -23,7 +23,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError, TrainingError, suggest
 from limner.data.picture_batches import PictureBatches
-from limner.data.picture_shards import PictureSet, prepare_pictures
+from limner.data.picture_shards import PictureSet
 from limner.picture.autoencoder import (
     Autoencoder,
     AutoencoderConfig,
@@ -34,14 +34,14 @@ from limner.picture.autoencoder import (
     sharpness,
 )
 from limner.picture.images import from_bytes, grid, to_image
-from limner.picture.world.prepare import DrawnPlan, prepare_drawn
+from limner.picture.world.prepare import DrawnPlan
 from limner.train import machine
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
-from limner.train.picture import DEFAULT_MINUTES, PictureCorpus, check_drawn
+from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, training_summary
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
-from limner.train.settings import TrainSettings, at_least, changed, split_assignment
+from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
 
 Batches = Callable[[int], Tensor]
@@ -189,21 +189,14 @@ class AutoencoderRun:
 
     def summary(self) -> str:
         """What will be done, in a few lines."""
-        config, settings = self.plan.config, self.choice.settings
-        length = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.steps:,} steps"
-        compiled = "compiled, " if settings.compile == "on" else ""
+        config = self.plan.config
         fewer = config.channels * config.factor**2 / config.latent_channels
         lines = [
+            *([] if self.corpus is None else self.corpus.summary()),
             f"model: {self.choice.parameters / 1e6:.2g}M parameters",
             f"      {config.factor} × {config.factor} pixels become {config.latent_channels} numbers, {fewer:g} times fewer",
-            f"training: {length}; {settings.batch_size * settings.accumulate} pictures a step",
-            f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
+            *training_summary(self.choice.settings),
         ]
-        if (corpus := self.corpus) is not None:
-            report = corpus.report
-            source = "drawings of the picture-book world" if report is None else report.summary()
-            counts = f"{len(corpus.train):,} pictures to train on, {len(corpus.validation):,} held back"
-            lines = [f"data: {source}", f"      {counts}{' (prepared before)' * corpus.reused}", *lines]
         return "\n".join(lines)
 
     def finished(self) -> Outcome | None:
@@ -325,22 +318,20 @@ def measure(model: Autoencoder, held_back: Sequence[Tensor], weights: LossWeight
 # ── pictures ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def open_pictures(plan: AutoencoderPlan, cache: Path, progress: Progress | None = None) -> PictureCorpus:
-    """Read the plan's pictures, or draw them, or open what was made of them before."""
-    if plan.drawn is not None:
-        drawn = prepare_drawn(plan.drawn, cache, progress=progress)
-        return PictureCorpus(drawn.train, drawn.validation, None, drawn.reused)
-    read = prepare_pictures(
+def open_corpus(plan: AutoencoderPlan, cache: Path, progress: Progress | None = None) -> PictureCorpus:
+    """The plan's pictures."""
+    pictures = plan.pictures
+    return open_pictures(
         plan.data,
-        size=plan.pictures.pixels,
-        cache=cache,
-        validation=plan.pictures.validation,
-        buckets=plan.pictures.buckets,
+        plan.drawn,
+        cache,
+        size=pictures.pixels,
+        validation=pictures.validation,
+        buckets=pictures.buckets,
         multiple=plan.config.factor,
         captions="none",
         progress=progress,
     )
-    return PictureCorpus(read.train, read.validation, read.report, read.reused)
 
 
 def training_batches(corpus: PictureCorpus, settings: TrainSettings, flip: bool) -> Batches:
@@ -397,7 +388,7 @@ def start(
         if given.get("steps") is None and given.get("minutes") is None:
             given["minutes"] = DEFAULT_MINUTES
         asked = resolve(changed(TrainSettings(), given))  # what cannot be used is refused before the data are read
-        corpus = open_pictures(plan, cache, progress)
+        corpus = open_corpus(plan, cache, progress)
         given["batch_size"] = min(asked.batch_size, len(corpus.train))
     else:
         given["batch_size"] = len(batches(0))
@@ -456,7 +447,7 @@ def go_on(
     settings = changed_on_the_way(before, values, folder, partial(_same, plan, before))
     corpus = None
     if stored["cache"] is not None:
-        corpus = open_pictures(plan, Path(stored["cache"]), progress)
+        corpus = open_corpus(plan, Path(stored["cache"]), progress)
         batches = training_batches(corpus, settings, plan.pictures.flip)
         held_back = judged_by(corpus.validation, plan.pictures.evaluate_pictures)
     elif batches is None:

@@ -18,10 +18,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import ConfigError, ContextError, TrainingError, counted, suggest
+from limner.core.errors import ConfigError, ContextError, TrainingError, suggest
 from limner.data.picture_batches import PictureBatches
-from limner.data.picture_shards import PictureSet, prepare_pictures
-from limner.data.report import PictureReport
+from limner.data.picture_shards import PictureSet
 from limner.picture import process
 from limner.picture.autoencoder import Autoencoder, load_autoencoder, save_autoencoder
 from limner.picture.config import (
@@ -41,21 +40,21 @@ from limner.picture.latents import latent_set
 from limner.picture.painting import MOST_GUIDANCE, MOST_STEPS
 from limner.picture.prompts import cut
 from limner.picture.published import PublishedEncoder, open_published
-from limner.picture.world.prepare import DrawnPlan, prepare_drawn
+from limner.picture.world.prepare import DrawnPlan
 from limner.text.presets import read_size
 from limner.tokens import Tokenizer, train_tokenizer
 from limner.train import machine
 from limner.train.captions import FrozenReader, caption_lengths, too_long
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
+from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, training_summary
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
-from limner.train.settings import TrainSettings, at_least, changed, split_assignment
+from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
 from limner.weights.folder import load_model, save_model
 from limner.weights.tensors import empty, fill
 
-DEFAULT_MINUTES = 10.0
 CODER, READER = "autoencoder", "prompt-encoder"  # in a run folder
 EFFICIENCY = 0.3  # share of a large product's speed that a training step reaches
 PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time for
@@ -234,38 +233,16 @@ class PicturePlan:
 # ── pictures and words ─────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class PictureCorpus:
-    """Pictures to train on and to judge by; ``report`` is None for drawings."""
-
-    train: PictureSet
-    validation: PictureSet
-    report: PictureReport | None
-    reused: bool
-
-
-def check_drawn(drawn: DrawnPlan | None, pixels: int) -> None:
-    """Check that drawings are as large as the settings say, from which patch and shift follow.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    if drawn is not None and drawn.size != pixels:
-        raise ConfigError(f"drawn.size is {drawn.size}, but pixels is {pixels}. Give pixels alone.")
-
-
-def open_pictures(
+def open_corpus(
     plan: PicturePlan, cache: Path, progress: Callable[[str, int, int], None] | None = None, factor: int = 1
 ) -> PictureCorpus:
-    """Read the plan's pictures, or draw them, or open what was made of them before; ``factor`` is the autoencoder's."""
+    """The plan's pictures; ``factor`` is the autoencoder's."""
     picture = plan.picture
-    if plan.drawn is not None:
-        drawn = prepare_drawn(plan.drawn, cache, progress=progress)
-        return PictureCorpus(drawn.train, drawn.validation, None, drawn.reused)
-    read = prepare_pictures(
+    return open_pictures(
         plan.data,
+        plan.drawn,
+        cache,
         size=picture.pixels,
-        cache=cache,
         validation=picture.validation,
         buckets=picture.buckets,
         multiple=factor * (picture.patch or choose_patch(picture.pixels, factor)),
@@ -273,7 +250,6 @@ def open_pictures(
         captions=picture.captions,
         progress=progress,
     )
-    return PictureCorpus(read.train, read.validation, read.report, read.reused)
 
 
 def choose_patch(pixels: int, factor: int = 1) -> int:
@@ -441,24 +417,15 @@ class PictureRun:
     def summary(self) -> str:
         """What will be done, in a few lines."""
         config, settings = self.choice.config, self.choice.settings
-        length = (
-            f"{settings.minutes:g} minutes" if settings.minutes is not None else counted(settings.steps or 0, "step")
-        )
-        report = self.corpus.report
-        compiled = "compiled, " if settings.compile == "on" else ""
-        source = "drawings of the picture-book world" if report is None else report.summary()
         denoiser = config.denoiser
         latents = f" of latents, each place {config.factor} × {config.factor} pixels" if config.autoencoder else ""
         lines = [
-            f"data: {source}",
-            f"      {len(self.corpus.train):,} pictures to train on, {len(self.corpus.validation):,} held back"
-            + " (prepared before)" * self.corpus.reused,
+            *self.corpus.summary(),
             f"model: {self.choice.parameters / 1e6:.1f}M parameters, {denoiser.stack.num_layers} layers of {denoiser.dim}",
             f"      {config.size[0]} × {config.size[1]} pixels in patches of {denoiser.patch}{latents}",
             f"      prompts of up to {config.prompt.context_length} tokens, {self.tokenizer.vocab_size:,} in all",
             *self._reading(),
-            f"training: {length}; {settings.batch_size * settings.accumulate} pictures a step",
-            f"      {settings.optimizer}, {settings.precision}, {compiled}{settings.threads} thread{'s' * (settings.threads != 1)}",
+            *training_summary(settings),
         ]
         return "\n".join(lines)
 
@@ -723,7 +690,7 @@ def start(
     if path is not None:
         reader = open_published(path, plan.picture.context_length)
         plan = replace(plan, card={"prompt_encoder": reader.card, **plan.card})
-    corpus = open_pictures(plan, cache, progress, 1 if coder is None else coder.factor)
+    corpus = open_corpus(plan, cache, progress, 1 if coder is None else coder.factor)
     captions = read_captions(corpus.train, lower_case=reader is None)
     words = caption_words(corpus.train)
     size = plan.picture.vocab_size or min(8192, max(1024, 4 * len(words)))
@@ -800,7 +767,7 @@ def go_on(
     values = dict(split_assignment(assignment) for assignment in assignments)
     settings = changed_on_the_way(TrainSettings.from_dict(stored["train"]), values, folder, partial(_same, plan))
     factor = PictureConfig.from_dict(stored["picture"]).factor
-    corpus = open_pictures(plan, Path(stored["corpus"]["cache"]), progress, factor)
+    corpus = open_corpus(plan, Path(stored["corpus"]["cache"]), progress, factor)
     expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
     for key, value in _identity(corpus).items():
         if value != expected.get(key, value):  # older runs have no fingerprints

@@ -16,6 +16,7 @@ from limner.core.errors import ConfigError, suggest
 
 Precision = Literal["auto", "float32", "autocast", "bfloat16"]
 Switch = Literal["auto", "on", "off"]
+DEFAULT_MINUTES = 10.0  # of a run that says neither steps nor minutes
 SEEDS = 2**63  # as many as torch takes
 
 

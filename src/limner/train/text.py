@@ -35,7 +35,7 @@ from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.probes import Probe, ask
 from limner.train.resuming import changed_on_the_way, finished
 from limner.train.run import RunFolder
-from limner.train.settings import TrainSettings, at_least, changed, split_assignment
+from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.weights.folder import load_model, save_model
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     TextBatch = tuple[Tensor, Tensor, Tensor | None]
 
-DEFAULT_MINUTES = 10.0
 EFFICIENCY = 0.3  # share of a large product's speed that a training step of a small model reaches
 TOKENS_SEEN = 1.5  # a parameter: what the bundled stories' model could be given in its hour on two cores
 PARAMETERS_A_TOKEN = 4
