@@ -68,14 +68,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a folder for one sheet of pictures a model")
     chosen = parser.parse_args()
 
-    from limner.cli.eval import measure_pictures
+    from limner.cli.prompt import open_painter
+    from limner.picture.composition import measure_generator
     from limner.picture.sheet import contact_sheet
 
     found = []
     for number, model in enumerate(chosen.models):
-        composition, how = measure_pictures(
-            model, pictures=chosen.pictures, steps=chosen.steps, guidance=chosen.guidance, seed=chosen.seed
-        )
+        generator = open_painter(model, dtype="auto")
+        how = {"steps": chosen.steps, "guidance": chosen.guidance}
+        composition = measure_generator(generator, **how, pictures=chosen.pictures, seed=chosen.seed)
+        how |= {"model": model, "sha256": generator.sha256}
         found.append(composition.to_dict() | how)
         print(
             f"{model}: held-back triples {found[-1]['heldout_triples']:.1%}, seen {found[-1]['seen_triples']:.1%}, "

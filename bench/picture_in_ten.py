@@ -43,17 +43,13 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "limner", *words], env=environment, check=True)
         wall = time.perf_counter() - start
 
-        from limner.cli.eval import measure_pictures
+        from limner.cli.prompt import open_painter
+        from limner.picture.composition import measure_generator
 
-        found, how = measure_pictures(
-            str(run),
-            pictures=chosen.pictures,
-            steps=chosen.steps,
-            guidance=chosen.guidance,
-            seed=0,
-            threads=chosen.threads,
-        )
-    figures = found.to_dict() | how
+        generator = open_painter(str(run), dtype="auto", threads=chosen.threads)
+        how = {"steps": chosen.steps, "guidance": chosen.guidance}
+        found = measure_generator(generator, **how, pictures=chosen.pictures)
+    figures = found.to_dict() | how | {"sha256": generator.sha256}
     reached = figures["heldout_triples"] >= AIM and wall <= SECONDS
     print(
         f"{wall:.0f} s on {chosen.threads} threads; held-back triples {figures['heldout_triples']:.1%}, seen "

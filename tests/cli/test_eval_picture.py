@@ -88,7 +88,7 @@ def test_a_table_says_the_same(limner: Limner) -> None:
         (("odd",), "80 pixels"),
         (("square", "--pictures", 3), "pictures is 3"),
         (("square", "--steps", 0), "steps is 0"),
-        (("story",), "story is a text model"),
+        (("story",), "that is for texts"),
         (("square", "--out", "/nowhere/sheet.png"), "/nowhere/sheet.png"),
     ],
 )

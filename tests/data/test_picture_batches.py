@@ -135,3 +135,17 @@ def test_an_empty_set(tmp_path: Path) -> None:
         pass
     with pytest.raises(DataError, match="the set has 0 pictures"):
         PictureBatches(PictureSet.open(tmp_path), 1, 0)
+
+
+def test_parts_are_those_of_the_pictures_and_mirrored_with_them(tmp_path: Path) -> None:
+    with PictureSetWriter(tmp_path, [(2, 4)], parts=True) as writer:
+        for number in range(12):
+            parts = np.arange(8, dtype=np.uint8).reshape(2, 4) + number
+            writer.add(0, np.repeat(parts[..., None], 3, axis=2), [str(number)], parts)
+    mirrored = set()
+    for index in range(8):
+        batch = PictureBatches(PictureSet.open(tmp_path), 5, seed=1, flip=True)(index)
+        assert batch.parts is not None
+        assert batch.parts.equal(batch.images[:, 0])
+        mirrored |= {bool(one[0, 0] > one[0, 1]) for one in batch.parts}
+    assert mirrored == {True, False}

@@ -99,6 +99,29 @@ class TestSet:
             with pytest.raises(ConfigError, match="buckets is"):
                 PictureSetWriter(tmp_path, buckets)
 
+    def test_parts_come_with_all_pictures_or_none(self, tmp_path: Path) -> None:
+        shapes = [(4, 6), (2, 2)]
+        random = np.random.default_rng(0)
+        with PictureSetWriter(tmp_path, shapes, parts=True) as writer:
+            known = [random.integers(0, 5, shapes[bucket], dtype=np.uint8) for bucket in (1, 0, 1)]
+            for bucket, parts in zip((1, 0, 1), known, strict=True):
+                writer.add(bucket, np.zeros((*shapes[bucket], 3), np.uint8), ["x"], parts)
+            with pytest.raises(ShapeError, match="without parts, but this set has them"):
+                writer.add(0, np.zeros((4, 6, 3), np.uint8), ["x"])
+            with pytest.raises(ShapeError, match=r"bucket 0 takes uint8 of shape \(4, 6\)"):
+                writer.add(0, np.zeros((4, 6, 3), np.uint8), ["x"], np.zeros((6, 4), np.uint8))
+        pictures = PictureSet.open(tmp_path)
+        assert pictures.parts is not None
+        assert np.array_equal(pictures.parts[0], known[1][None])
+        assert np.array_equal(pictures.parts[1], np.stack([known[0], known[2]]))
+        latents = [np.zeros((len(array), 2, 2, 8), np.float16) for array in pictures.arrays]
+        assert pictures.holding(latents).parts is pictures.parts
+        os.truncate(tmp_path / "parts-4x6.bin", 3)
+        with pytest.raises(DataError, match="is no set of pictures"):
+            PictureSet.open(tmp_path)
+        with PictureSetWriter(tmp_path / "other", shapes) as writer, pytest.raises(ShapeError, match="set has none"):
+            writer.add(0, np.zeros((4, 6, 3), np.uint8), ["x"], np.zeros((4, 6), np.uint8))
+
     @pytest.mark.parametrize("damage", ["interrupted", "no file", "short", "another format", "no folder"])
     def test_what_is_not_whole_is_not_opened(self, tmp_path: Path, damage: str) -> None:
         with suppress(KeyboardInterrupt), PictureSetWriter(tmp_path, [(4, 4)]) as writer:

@@ -15,8 +15,9 @@ from torch import Tensor
 from limner.core.errors import ConfigError, ContextError, DataError, LimnerError, WeightsError
 from limner.core.tap import Editor, Recorder
 from limner.picture.config import DiffusionConfig, Flow, Quantity, VariancePreserving
-from limner.picture.generator import Look, PaintSettings, PictureGenerator, between, looks_of, new_seed
+from limner.picture.generator import PictureGenerator, between
 from limner.picture.guidance import Guide
+from limner.picture.painting import Look, PaintSettings, looks_of, new_seed
 from limner.picture.process import add_noise, levels
 from limner.picture.samplers import SAMPLERS
 from limner.tokens import Tokenizer

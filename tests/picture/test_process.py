@@ -19,7 +19,18 @@ from limner.picture.config import (
     UniformTime,
     VariancePreserving,
 )
-from limner.picture.process import add_noise, draw_times, levels, loss, quantity, read, shifted, slopes
+from limner.picture.process import (
+    MOST_WEIGHT,
+    add_noise,
+    draw_times,
+    levels,
+    loss,
+    object_weights,
+    quantity,
+    read,
+    shifted,
+    slopes,
+)
 
 PROCESSES = (Flow(), VariancePreserving("cosine"), VariancePreserving("linear"))
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
@@ -194,3 +205,30 @@ def test_numbers_that_noise_cannot_have(values: dict[str, float], said: str) -> 
 def test_times_that_cannot_be_drawn(mean: float, deviation: float) -> None:
     with pytest.raises(ConfigError, match=f"of the times is ({mean:g}|{deviation:g})"):
         LogitNormalTime(mean, deviation)
+
+
+def test_each_object_counts_the_same_however_small() -> None:
+    parts = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    parts[0, :4], parts[0, 7, 6:] = 1, 2  # half of the picture, and a 32nd
+    whole = object_weights(parts, 1.0)
+    for part in (0, 1, 2):
+        assert float(whole[0][parts[0] == part].sum()) == pytest.approx(64 / 3)
+    assert whole[1].equal(torch.ones(8, 8))
+    assert object_weights(parts, 0.0).equal(torch.ones(2, 8, 8))
+    assert object_weights(parts, 0.5).allclose(whole.sqrt())
+    parts = torch.zeros(1, 32, 32, dtype=torch.uint8)
+    parts[0, 0, 0] = 1
+    assert float(object_weights(parts, 1.0).max()) == MOST_WEIGHT
+
+
+def test_weights_say_how_much_a_place_counts() -> None:
+    config, generator = DiffusionConfig(), torch.Generator().manual_seed(0)
+    predicted, noisy, picture, noise = torch.randn(4, 3, 2, 4, 4, generator=generator)
+    time = torch.tensor([0.2, 0.5, 0.9])
+    left, right = torch.zeros(2, 3, 1, 4, 4)
+    left[..., :2], right[..., 2:] = 1, 1
+    parts = [loss(config, predicted, noisy, picture, noise, time, weights) for weights in (left, right)]
+    assert (parts[0] + parts[1]).allclose(loss(config, predicted, noisy, picture, noise, time))
+    assert loss(config, predicted[..., :2], noisy[..., :2], picture[..., :2], noise[..., :2], time).allclose(
+        2 * parts[0]
+    )

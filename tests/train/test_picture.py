@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 
 from limner.core.errors import ConfigError, TrainingError, WeightsError
+from limner.data import PictureBatches
+from limner.picture import process
 from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
 from limner.picture.config import LogitNormalTime
 from limner.picture.folder import load_picture_model
@@ -334,3 +336,37 @@ def test_times_move_from_more_noise_to_less_over_a_run() -> None:
     assert end == settings.diffusion()
     assert begin.shift == 4.0, "as many times more as the side is of 32"
     assert replace(settings, time_mean_first=None).diffusion_at(0.0) == end
+
+
+DRAWN = DrawnPlan(count=24, size=32, validation=8, captions=1)
+
+
+@pytest.mark.parametrize("patch", [8, 0])
+def test_objects_count_more_at_first_and_the_same_in_the_end(tmp_path: Path, patch: int) -> None:
+    changes = [*SMALL[1:], "pixels=32", f"patch={patch or 2}", "objects_first=0.5", "steps=3", "batch_size=4"]
+    if not patch:
+        torch.manual_seed(0)
+        coder = Autoencoder(AutoencoderConfig(factor=4, latent_channels=4, width=8, multipliers=(1, 2)))
+        save_autoencoder(tmp_path / "coder", coder, {})
+        changes.append(f"autoencoder={tmp_path / 'coder'}")
+    plan = PicturePlan(drawn=DRAWN, prompts=("a fox",)).override(changes)
+    run = start(plan, tmp_path / "run", cache=tmp_path / "cache")
+    side = 32 if patch else 8
+    batch = PictureBatches(run.corpus.train, 4, seed=0)(0)
+    clean = torch.zeros(4, 3, side, side)
+    assert batch.parts is not None
+    first, middle, last = (run.weights(batch, clean, progress) for progress in (0.0, 0.25, 0.5))
+    assert first is not None and middle is not None and last is not None
+    assert first.shape == (4, 1, side, side)
+    expected = process.object_weights(batch.parts, 1.0)[:, None]
+    assert first.allclose(expected.unflatten(2, (side, -1)).unflatten(4, (side, -1)).mean(dim=(3, 5)))
+    assert float(first.max()) > float(middle.max()) > 1
+    assert last.equal(torch.ones(4, 1, side, side))
+    assert run.train().reason == "finished"
+
+
+def test_objects_must_be_known(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it is known of drawings alone which pixels are an object"):
+        begin(squares, tmp_path / "run", "objects_first=0.5", "steps=1")
+    with pytest.raises(ConfigError, match=r"objects_first is 1\.5, but it is a share"):
+        PictureSettings(objects_first=1.5)

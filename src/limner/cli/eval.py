@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from limner.cli.prompt import open_generator
+from limner.cli.prompt import open_generator, open_painter
 from limner.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -150,22 +150,25 @@ def picture_model(
     Joint accuracy is the share of pictures in which all is right. The judges' own accuracy on drawings of the same
     scenes is the ceiling.
     """
+    from limner.picture.composition import measure_generator
     from limner.picture.images import save_png
+    from limner.picture.painting import PaintSettings
     from limner.picture.sheet import contact_sheet
 
+    PaintSettings(steps=steps, guidance=guidance)  # what is wrong is told before anything is opened or thought out
     if out is not None:
         _check_sheet(out)
+    generator = open_painter(model, device=device, dtype="auto", threads=threads)
     with _progress("painting", pictures) as advance:
-        found, how = measure_pictures(
-            model,
+        found = measure_generator(
+            generator,
             pictures=pictures,
             steps=steps,
             guidance=guidance,
             seed=seed,
-            device=device,
-            threads=threads,
             progress=lambda done, total: advance(done * pictures // total),
         )
+    how = {"model": model, "sha256": generator.sha256, "steps": steps, "guidance": guidance}
     if as_json:
         import json
 
@@ -181,50 +184,6 @@ def _check_sheet(out: Path) -> None:
         raise ConfigError(f"out is {str(out)!r}, but a sheet is written as PNG. Name a .png file.")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"out is {str(out)!r}, but there is no such folder to write into. Make it first.")
-
-
-def measure_pictures(
-    model: str,
-    *,
-    pictures: int,
-    steps: int,
-    guidance: float,
-    seed: int,
-    device: str = "cpu",
-    threads: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[Composition, dict[str, Any]]:
-    """Open a picture model and measure it; also what it was measured with, as plain values.
-
-    Raises:
-        ConfigError: it does not paint squares, or a setting is out of its range.
-        WeightsError: there is no such model, or it is of another kind.
-    """
-    import torch
-
-    from limner.models import find, read_device, use_threads
-    from limner.picture.composition import measure, painter_of
-    from limner.picture.folder import load_picture_model
-    from limner.picture.generator import PaintSettings, PictureGenerator
-    from limner.tokens import Tokenizer
-    from limner.weights.files import read_unchanged
-
-    PaintSettings(steps=steps, guidance=guidance)  # what is wrong is told before anything is opened or thought out
-    folder, place = find(model), read_device(device)
-    use_threads(threads)
-    loaded, tokenizer = read_unchanged(
-        folder, lambda it: (load_picture_model(it, dtype=torch.float32), Tokenizer.load(it))
-    )
-    height, width = loaded.model.config.size
-    if height != width:
-        raise ConfigError(
-            f"{model} paints {width} × {height} pixels, but the judges read squares. Measure a model of squares."
-        )
-    card = {"name": folder.name, **loaded.card}
-    generator = PictureGenerator(loaded.model.to(place), tokenizer, card=card, sha256=loaded.sha256)
-    painter = painter_of(generator, steps=steps, guidance=guidance)
-    found = measure(painter, size=width, pictures=pictures, seed=seed, progress=progress)
-    return found, {"model": model, "sha256": loaded.sha256, "steps": steps, "guidance": guidance}
 
 
 ROWS = {

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from limner.picture.generator import Look, OnStep, PictureGenerator
+    from limner.picture.generator import OnStep, PictureGenerator
+    from limner.picture.painting import Look
 
 MOST_COLUMNS = 64  # of characters that a preview takes
 BESIDE = 4  # rows of the terminal that are left for the bar and what stands before it

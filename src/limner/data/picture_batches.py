@@ -34,11 +34,13 @@ class PictureBatch:
         images: shape (batch, 3, height, width), uint8; or what the set holds in their place.
         captions: one of each.
         indices: their numbers in the set.
+        parts: which object each pixel shows, shape (batch, height, width) in pixels, uint8; None: not known.
     """
 
     images: Tensor
     captions: list[str]
     indices: list[int]
+    parts: Tensor | None = None
 
 
 class PictureBatches:
@@ -99,6 +101,7 @@ class PictureBatches:
             now = visits == visit
             rows[now] = permuted(places[now], int(self._counts[bucket]), key=mixed(self.seed, int(visit), bucket))
         images = torch.from_numpy(self.pictures.arrays[bucket][rows]).permute(0, 3, 1, 2).contiguous()
+        parts = None if self.pictures.parts is None else torch.from_numpy(self.pictures.parts[bucket][rows])
         indices: list[int] = self.pictures.numbers[bucket][rows].tolist()
         captions = []
         for row, (number, visit) in enumerate(zip(indices, visits.tolist(), strict=True)):
@@ -106,7 +109,9 @@ class PictureBatches:
             captions.append(self.pictures.caption(number, drawn % self.pictures.num_captions_of(number)))
             if self.flip and mixed(drawn) % 2:
                 images[row] = images[row].flip(-1)
-        return PictureBatch(images, captions, indices)
+                if parts is not None:
+                    parts[row] = parts[row].flip(-1)
+        return PictureBatch(images, captions, indices, parts)
 
     def prefetch(self, start: int, stop: int | None = None, *, depth: int = 2) -> Iterator[PictureBatch]:
         """Batches ``start``, ``start + 1``, … (without end if ``stop`` is None), made ahead in a thread."""

@@ -4,6 +4,7 @@ Layout of a set in its folder::
 
     pictures.json          format, version, how many, and (height, width, count) of each bucket
     bucket-64x64.bin, …    the pictures of one shape, (count, height, width, 3) bytes, nothing else
+    parts-64x64.bin, …     where it is known, what is seen in each of their pixels, (count, height, width) bytes
     index.bin              (bucket, place in it, captions up to and with it) of each picture, three int64
     captions.bin           all captions in UTF-8, one behind the other
     caption-ends.bin       where each caption ends in it, one int64
@@ -79,6 +80,7 @@ class PictureSet:
         arrays: the pictures of each shape, (count, height, width, 3), uint8; or what is in their place (``holding``).
         numbers: the numbers of the pictures of each shape, rising, shape (count,), int64.
         num_captions: of all pictures.
+        parts: of each shape, which object each pixel shows, (count, height, width), uint8, 0 none; None: not known.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class PictureSet:
         index: NDArray[np.int64],
         captions: NDArray[np.uint8],
         caption_ends: NDArray[np.int64],
+        parts: Sequence[NDArray[np.uint8]] | None = None,
     ) -> None:
         self.folder = folder
         self.buckets = tuple(buckets)
         self.arrays = tuple(arrays)
         self.numbers = tuple(np.flatnonzero(index[:, 0] == bucket) for bucket in range(len(buckets)))
         self.num_captions = len(caption_ends)
+        self.parts = None if parts is None else tuple(parts)
         self._index, self._captions, self._caption_ends = index, captions, caption_ends
 
     @classmethod
@@ -116,8 +120,11 @@ class PictureSet:
             _mapped(folder / _bucket_file(height, width), "u1").reshape(-1, height, width, 3)
             for height, width in shapes
         ]
+        parts = None
+        if manifest.get("parts", False):
+            parts = [_mapped(folder / _parts_file(*shape), "u1").reshape(-1, *shape) for shape in shapes]
         index, ends = (_mapped(folder / name, "<i8") for name in ("index.bin", "caption-ends.bin"))
-        return cls(folder, shapes, arrays, index.reshape(-1, 3), _mapped(folder / "captions.bin", "u1"), ends)
+        return cls(folder, shapes, arrays, index.reshape(-1, 3), _mapped(folder / "captions.bin", "u1"), ends, parts)
 
     def holding(self, arrays: Sequence[NDArray[Any]]) -> PictureSet:
         """The same set with something else in place of each picture, such as its latents.
@@ -126,7 +133,7 @@ class PictureSet:
             arrays: one of each bucket, (count, height, width, channels), in the order of the pictures.
         """
         shapes = [(int(array.shape[1]), int(array.shape[2])) for array in arrays]
-        return PictureSet(self.folder, shapes, arrays, self._index, self._captions, self._caption_ends)
+        return PictureSet(self.folder, shapes, arrays, self._index, self._captions, self._caption_ends, self.parts)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -175,15 +182,16 @@ class PictureSetWriter:
     Args:
         folder: made if it is not there; it is a set once the writer is closed.
         buckets: (height, width) of each shape, all different.
+        parts: each picture comes with its parts.
     Raises:
         DataError: the folder cannot be written.
         ConfigError: there is no bucket, or the same twice.
     """
 
-    def __init__(self, folder: Path | str, buckets: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, folder: Path | str, buckets: Sequence[tuple[int, int]], *, parts: bool = False) -> None:
         if not buckets or len(set(buckets)) < len(buckets) or min(min(bucket) for bucket in buckets) < 1:
             raise ConfigError(f"buckets is {list(buckets)}, but must be different pairs of a height and a width.")
-        self.folder, self.buckets = Path(folder), tuple(buckets)
+        self.folder, self.buckets, self.with_parts = Path(folder), tuple(buckets), parts
         self.counts = [0] * len(buckets)
         self.num_captions = 0
         self._caption_bytes = 0
@@ -196,25 +204,34 @@ class PictureSetWriter:
                 "index.bin",
                 "captions.bin",
                 "caption-ends.bin",
+                *(_parts_file(*bucket) for bucket in buckets if parts),
             ):
                 self._files.append((self.folder / name).open("wb", buffering=1 << 18))
         except OSError as error:
             self._abandon()
             raise unwritable(self.folder, error, "the pictures are") from None
-        *self._arrays, self._index, self._captions, self._ends = self._files
+        self._arrays, rest = self._files[: len(buckets)], self._files[len(buckets) :]
+        self._index, self._captions, self._ends, *self._parts = rest
 
     def __len__(self) -> int:
         return sum(self.counts)
 
-    def add(self, bucket: int, array: NDArray[np.uint8], captions: Sequence[str]) -> None:
+    def add(
+        self,
+        bucket: int,
+        array: NDArray[np.uint8],
+        captions: Sequence[str],
+        parts: NDArray[np.uint8] | None = None,
+    ) -> None:
         """Append a picture.
 
         Args:
             bucket: its number among the buckets.
             array: shape (height, width, 3) of that bucket, uint8.
             captions: one at the least.
+            parts: shape (height, width), uint8; given where the writer was told so, and only there.
         Raises:
-            ShapeError: the array has another shape or dtype.
+            ShapeError: an array has another shape or dtype, or there are parts too many or too few.
             DataError: there is no caption; or the disk is full, which ends the set.
         """
         expected = (*self.buckets[bucket], 3)
@@ -223,10 +240,22 @@ class PictureSetWriter:
                 f"the picture is {array.dtype} of shape {tuple(array.shape)}, but bucket {bucket} takes uint8 of shape "
                 f"{expected}. Cut and convert it first."
             )
+        if self.with_parts != (parts is not None):
+            raise ShapeError(
+                f"the picture comes with{'out' * self.with_parts} parts, but this set has {'them' if self.with_parts else 'none'}. "
+                "Give the parts of all pictures, or of none."
+            )
+        if parts is not None and (parts.shape != self.buckets[bucket] or parts.dtype != np.uint8):
+            raise ShapeError(
+                f"the parts are {parts.dtype} of shape {tuple(parts.shape)}, but bucket {bucket} takes uint8 of shape "
+                f"{self.buckets[bucket]}. Cut and convert them first."
+            )
         if not captions:
             raise DataError("the picture has 0 captions, but needs at least 1. Give it one.")
         try:
             self._arrays[bucket].write(np.ascontiguousarray(array).data)
+            if parts is not None:
+                self._parts[bucket].write(np.ascontiguousarray(parts).data)
             for caption in captions:
                 data = caption.encode()
                 self._captions.write(data)
@@ -252,6 +281,7 @@ class PictureSetWriter:
             "num_captions": self.num_captions,
             "caption_bytes": self._caption_bytes,
             "buckets": [(*shape, count) for shape, count in zip(self.buckets, self.counts, strict=True)],
+            "parts": self.with_parts,
         }
         try:
             for file in self._files:
@@ -291,6 +321,10 @@ def _bucket_file(height: int, width: int) -> str:
     return f"bucket-{height}x{width}.bin"
 
 
+def _parts_file(height: int, width: int) -> str:
+    return f"parts-{height}x{width}.bin"
+
+
 def _mapped(path: Path, dtype: str) -> NDArray[Any]:
     if not path.stat().st_size:
         return np.empty(0, dtype)  # nothing cannot be mapped
@@ -306,6 +340,10 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
         sizes = {
             _bucket_file(height, width): height * width * 3 * count for height, width, count in manifest["buckets"]
         }
+        if manifest.get("parts", False):
+            sizes |= {
+                _parts_file(height, width): height * width * count for height, width, count in manifest["buckets"]
+            }
         sizes["index.bin"] = 24 * manifest["num_pictures"]
         sizes["captions.bin"] = manifest["caption_bytes"]
         sizes["caption-ends.bin"] = 8 * manifest["num_captions"]

@@ -378,6 +378,35 @@ def measure(
     )
 
 
+def measure_generator(
+    generator: PictureGenerator,
+    *,
+    steps: int,
+    guidance: float,
+    pictures: int = LEAST_PICTURES,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Composition:
+    """Measure a picture model as it paints; all but these as for ``measure``.
+
+    Args:
+        steps, guidance: of each picture.
+    Raises:
+        ConfigError: it does not paint squares; and as ``measure`` and ``PaintSettings`` say.
+    """
+    height, width = generator.config.size
+    if height != width:
+        raise ConfigError(
+            f"the model paints {width} × {height} pixels, but the judges read squares. Measure a model of squares."
+        )
+
+    def paint(prompts: Sequence[str], seed: int) -> list[Image.Image]:
+        painted = generator.generate(list(prompts), seed=seed, steps=steps, guidance=guidance)
+        return [one.image for one in painted]
+
+    return measure(paint, size=width, pictures=pictures, seed=seed, progress=progress)
+
+
 def ceiling_of(reader: Reader, size: int, count: int) -> dict[str, Share]:
     """How much of fresh drawings a judge reads rightly: ``triples``, ``pairs``, ``binding``, ``relations``, …
 
@@ -411,11 +440,6 @@ def ceiling_of(reader: Reader, size: int, count: int) -> dict[str, Share]:
 def draw_again(scene: Scene, size: int, away: int) -> Image.Image:
     """A drawing of the same words with other chances."""
     return Image.fromarray(draw(replace(scene, seed=scene.seed + away), size).image)
-
-
-def painter_of(generator: PictureGenerator, **settings: Any) -> Painter:
-    """A picture model as a painter; ``settings`` such as ``steps=25`` go to ``PictureGenerator.generate``."""
-    return lambda prompts, seed: [one.image for one in generator.generate(prompts, seed=seed, **settings)]
 
 
 def frechet(a: Tensor, b: Tensor) -> float:

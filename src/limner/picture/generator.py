@@ -17,17 +17,9 @@ from limner.core.tap import NO_TAP, Tap
 from limner.picture.denoiser import PictureModel
 from limner.picture.guidance import Guide, Prompts, weigh
 from limner.picture.images import pixel_digest, to_image, to_tensor
-from limner.picture.painting import FROM_PICTURE, MOST_FRAMES, SEEDS
-from limner.picture.painting import Look as Look
-from limner.picture.painting import PaintSettings as PaintSettings
-from limner.picture.painting import Picture as Picture
-from limner.picture.painting import looks_of as looks_of
-from limner.picture.painting import new_seed as new_seed
+from limner.picture.painting import FROM_PICTURE, MOST_FRAMES, SEEDS, Look, PaintSettings, Picture, looks_of, new_seed
 from limner.picture.process import add_noise, levels
-from limner.picture.prompts import WORD, as_read, check_length, framing
-from limner.picture.prompts import pad as pad
-from limner.picture.prompts import prompt_ids as prompt_ids
-from limner.picture.prompts import words_of as words_of
+from limner.picture.prompts import WORD, as_read, check_length, framing, pad, prompt_ids, words_of
 from limner.picture.samplers import SAMPLERS, Fresh, make_times
 from limner.tokens import Tokenizer
 
@@ -91,14 +83,14 @@ class PictureGenerator:
 
     # ── prompts ─────────────────────────────────────────────────────────────────────────────────────
 
-    def read_prompt(self, prompt: str) -> list[int]:
-        """The ids of a prompt, what frames it included.
+    def read_prompt(self, prompt: str, name: str = "prompt") -> list[int]:
+        """The ids of a prompt, what frames it included; ``name`` is what a message calls it.
 
         Raises:
             ContextError: it is longer than the model reads.
         """
         ids = prompt_ids(self.tokenizer, prompt, self.config.lower_case)
-        check_length(ids, self.config.prompt.context_length)
+        check_length(ids, self.config.prompt.context_length, name)
         return ids
 
     def word_places(self, prompt: str) -> list[tuple[str, list[int]]]:
@@ -128,7 +120,7 @@ class PictureGenerator:
 
     def prompts(self, wanted: Sequence[tuple[str, float]], negative: str, guidance: float) -> Prompts:
         """Prompts with their weights, and the negative one, as a network reads them; padded always to the same length."""
-        rows = [self.read_prompt(text) for text, _ in wanted] + [self.read_prompt(negative)]
+        rows = [self.read_prompt(text) for text, _ in wanted] + [self.read_prompt(negative, "negative prompt")]
         ids, mask = pad(rows, self.config.prompt.context_length)
         return Prompts(ids.to(self.device), mask.to(self.device), weigh([w for _, w in wanted]), guidance)
 

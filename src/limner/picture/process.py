@@ -25,6 +25,7 @@ from limner.picture.config import (
 )
 
 BETA_FIRST, BETA_LAST = 0.1, 20.0  # of the linear schedule: Song et al. 2021, arXiv:2011.13456, appendix C
+MOST_WEIGHT = 40.0  # of a pixel, of an object so small that its few pixels would be all that counts
 
 
 def levels(process: Process, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -123,13 +124,20 @@ def shifted(time: Tensor, shift: float) -> Tensor:
 
 
 def loss(
-    config: DiffusionConfig, predicted: Tensor, noisy: Tensor, picture: Tensor, noise: Tensor, time: Tensor
+    config: DiffusionConfig,
+    predicted: Tensor,
+    noisy: Tensor,
+    picture: Tensor,
+    noise: Tensor,
+    time: Tensor,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """The mean squared error of ``config.loss``, as the network's prediction implies it; one number a picture.
 
     Args:
         predicted, noisy, picture, noise: shape (batch, channels, height, width).
         time: shape (batch,).
+        weights: how much each place counts, shape (batch, 1, height, width); None: all the same.
     Source: the weighing by min(SNR, γ), Hang et al. 2023 (arXiv:2303.09556), there for x, noise and v; a loss of x
         under it is min(SNR, γ) times the error of x.
     """
@@ -139,13 +147,31 @@ def loss(
     else:  # an error of x is one of noise times −α/σ, and so on: no difference of large numbers is taken
         x, _ = read(config.predict, predicted, noisy, alpha, sigma, config.nearest)
         error = (x - picture) * _wide(_scale(config.loss, alpha, sigma, config.nearest), picture)
-    each = error.square().flatten(1).mean(dim=1)
+    squares = error.square() if weights is None else error.square() * weights
+    each = squares.flatten(1).mean(dim=1)
     if config.min_snr is None:
         return each
     snr = (alpha / sigma.clamp(min=1e-4)) ** 2
     # What each error holds per error of x must be what it was scaled by above, or near the picture it would count too little.
     unit = _scale(config.loss, alpha, sigma, 1e-4 if config.predict == config.loss else config.nearest) ** 2
     return each * snr.clamp(max=config.min_snr) / unit.clamp(min=1e-8)
+
+
+def object_weights(parts: Tensor, strength: float) -> Tensor:
+    """How much each pixel counts so that each object, and the rest of the picture, counts the same however small it is.
+
+    Args:
+        parts: which object each pixel shows, 0 none, shape (batch, height, width), uint8.
+        strength: 1: just so; 0: every pixel counts the same; between them the weights to this power.
+    Returns:
+        Shape of parts, float32; at strength 1 with a mean of 1 but where an object has less than 1 / ``MOST_WEIGHT`` of it.
+    """
+    flat = parts.flatten(1).long()
+    area = torch.zeros(len(flat), 256, device=parts.device)
+    area.scatter_add_(1, flat, torch.full(flat.shape, 1.0 / flat.shape[1], device=parts.device))
+    objects = (area > 0).sum(dim=1, keepdim=True)
+    weights = (1.0 / (objects * area.clamp(min=1e-9))).clamp(max=MOST_WEIGHT) ** strength
+    return weights.gather(1, flat).view(parts.shape)
 
 
 def _scale(kind: Quantity, alpha: Tensor, sigma: Tensor, nearest: float) -> Tensor:

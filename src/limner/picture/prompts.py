@@ -26,15 +26,17 @@ def framing(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     return tokenizer.opening or begin, tokenizer.closing
 
 
-def check_length(ids: Sequence[int], window: int) -> None:
+def check_length(ids: Sequence[int], window: int, name: str = "prompt") -> None:
     """Check that a prompt can be read whole.
 
+    Args:
+        name: what the prompt is called, for the message.
     Raises:
         ContextError: it is longer than the window.
     """
     if len(ids) > window:
         raise ContextError(
-            f"the prompt has {len(ids)} tokens, but this model reads {window}. Shorten it; nothing is cut silently."
+            f"the {name} has {len(ids)} tokens, but this model reads {window}. Shorten it; nothing is cut silently."
         )
 
 

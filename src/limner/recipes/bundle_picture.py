@@ -56,7 +56,7 @@ def bundle_picture(
         WeightsError: the run is none of a recipe, or not finished.
     """
     from limner.models import load
-    from limner.picture.composition import measure, painter_of
+    from limner.picture.composition import measure_generator
     from limner.picture.folder import load_picture_model, save_picture_model
     from limner.picture.generator import PictureGenerator
     from limner.picture.images import grid
@@ -75,12 +75,7 @@ def bundle_picture(
     card = {**loaded.card, "name": str(name), "minutes": ended["elapsed"] / 60, "note": note}
     painter = load(run, dtype="auto")  # as ``limner paint`` has it
     assert isinstance(painter, PictureGenerator)
-    found = measure(
-        painter_of(painter, steps=STEPS, guidance=GUIDANCE),
-        size=loaded.model.config.size[0],
-        pictures=pictures,
-        progress=progress,
-    )
+    found = measure_generator(painter, steps=STEPS, guidance=GUIDANCE, pictures=pictures, progress=progress)
     figures = found.to_dict()
     card["composition"] = {key: figures[key] for key in (*FIGURES, "chance", "judge_ceiling", "probe_fid", "pictures")}
     save_picture_model(target, loaded.model, tokenizer, card)

@@ -20,7 +20,7 @@ from limner.data.cache import building
 from limner.data.picture_shards import PictureSet, PictureSetWriter
 from limner.picture.world.draw import SIZES
 
-VERSION = 1  # of the drawings: a set drawn by an older one is not reused
+VERSION = 2  # of the drawings: a set drawn by an older one is not reused
 TOGETHER = 64  # pictures that a process draws before it hands over
 VALIDATION_SEEDS = 1 << 40  # the first; training takes those from 0
 
@@ -73,7 +73,7 @@ def prepare_drawn(plan: DrawnPlan, cache: Path, *, workers: int = 0, progress: P
     """Draw the pictures of a plan, or open those drawn before.
 
     Args:
-        cache: folder for prepared pictures; each takes 3 × ``size``² bytes.
+        cache: folder for prepared pictures; each takes 4 × ``size``² bytes, one for its parts.
         workers: processes that draw; 0: one for each core.
         progress: called with (what is being done, pictures drawn, pictures to draw).
     Raises:
@@ -97,27 +97,29 @@ def _draw_all(plan: DrawnPlan, folder: Path, workers: int, progress: Progress) -
     first = plan.seed * plan.count
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         for part, start, count in (("train", first, plan.count), ("validation", VALIDATION_SEEDS, plan.validation)):
-            with PictureSetWriter(folder / part, [(plan.size, plan.size)]) as writer:
+            with PictureSetWriter(folder / part, [(plan.size, plan.size)], parts=True) as writer:
                 pieces = range(start, start + count, TOGETHER)
                 work = partial(_draw_some, plan, start + count)
-                for arrays, captions in pool.map(work, pieces):
-                    for array, said in zip(arrays, captions, strict=True):
-                        writer.add(0, array, said)
-                    done += len(arrays)
+                for some in pool.map(work, pieces):
+                    for array, parts, said in some:
+                        writer.add(0, array, said, parts)
+                    done += len(some)
                     progress("drawing pictures", done, total)
 
 
-def _draw_some(plan: DrawnPlan, end: int, first: int) -> tuple[NDArray[np.uint8], list[list[str]]]:
+def _draw_some(plan: DrawnPlan, end: int, first: int) -> list[tuple[NDArray[np.uint8], NDArray[np.uint8], list[str]]]:
+    """Picture, parts and captions of each seed."""
     from limner.picture.world.captions import caption
     from limner.picture.world.draw import draw
     from limner.picture.world.scene import sample_scene
 
-    arrays, captions = [], []
+    made = []
     for seed in range(first, min(first + TOGETHER, end)):
         scene = sample_scene(seed, which="train", two=plan.two)
-        arrays.append(draw(scene, plan.size).image)
-        captions.append([caption(scene, seed * plan.captions + number) for number in range(plan.captions)])
-    return np.stack(arrays), captions
+        drawing = draw(scene, plan.size)
+        said = [caption(scene, seed * plan.captions + number) for number in range(plan.captions)]
+        made.append((drawing.image, drawing.parts, said))
+    return made
 
 
 def _cores() -> int:
