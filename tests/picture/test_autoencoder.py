@@ -112,6 +112,29 @@ def test_a_convolution_is_torchs_own() -> None:
     torch.testing.assert_close(ours(x), theirs(x))
 
 
+AVERAGE = AutoencoderConfig(encoder="average", noise=0.1, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
+
+
+def test_an_average_is_the_picture_made_smaller_and_only_the_way_back_is_learned(tmp_path: Path) -> None:
+    model, pixels = alive(AVERAGE), drawings(4)
+    assert model.latent_channels == AVERAGE.latent_channels == 3
+    latents = model.encode(pixels)
+    expected = pixels.unflatten(2, (8, 4)).unflatten(4, (8, 4)).mean(dim=(3, 5))
+    torch.testing.assert_close(latents.mean, expected)
+    torch.testing.assert_close((0.5 * latents.log_variance).exp(), torch.full_like(expected, 0.1))
+    assert {name.split(".")[0] for name, _ in model.named_parameters()} == {"decoder"}
+    loss, _ = autoencoder_loss(model, pixels, torch.randn_like(expected), LossWeights())
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    save_autoencoder(tmp_path / "model", model)
+    loaded, _ = load_autoencoder(tmp_path / "model")
+    assert loaded.config == AVERAGE
+    assert loaded.decode(expected).equal(model.decode(expected))
+    half, _ = load_autoencoder(tmp_path / "model", dtype=torch.bfloat16)
+    assert half.encode(pixels).mean.dtype == torch.float32
+    torch.testing.assert_close(half.encode(pixels).mean, expected)
+
+
 def test_the_divergence_is_torchs_own() -> None:
     latents = Gaussian(torch.randn(2, 3, 4, 4, dtype=torch.float64), torch.randn(2, 3, 4, 4, dtype=torch.float64))
     theirs = torch.distributions.kl_divergence(
@@ -265,6 +288,7 @@ def test_every_stage_can_be_seen_and_changed() -> None:
         ({"width": 0}, "width is 0"),
         ({"latent_channels": -1}, "latent_channels is -1"),
         ({"decoder_blocks": 0}, "decoder_blocks is 0"),
+        ({"encoder": "average", "noise": 0.0}, "noise is 0, but it is a deviation"),
         ({"multipliers": ()}, r"multipliers is \[\]"),
         ({"multipliers": (1, 0)}, r"multipliers is \[1, 0\]"),
         ({"factor": 4, "multipliers": (1, 2, 4, 4)}, "multipliers has 4 stages, but factor 4 has room for 3"),
@@ -282,7 +306,7 @@ def test_other_settings_are_checked_too() -> None:
         AutoencoderConfig.from_dict({"widht": 3})
 
 
-@pytest.mark.parametrize("config", [AutoencoderConfig(), SMALL])
+@pytest.mark.parametrize("config", [AutoencoderConfig(), SMALL, AVERAGE])
 def test_settings_come_back_from_json(config: Any) -> None:
     assert type(config).from_dict(json.loads(json.dumps(config.to_dict()))) == config
 

@@ -15,10 +15,11 @@ docs/decisions/0011-autoencoder.md says what was measured.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -47,13 +48,18 @@ class AutoencoderConfig:
 
     Attributes:
         channels: of a picture; 3 for red, green and blue.
-        latent_channels: numbers for each patch of ``factor`` × ``factor`` pixels.
+        latent_channels: numbers for each patch of ``factor`` × ``factor`` pixels; of averages as many as ``channels``.
         factor: by how much the sides of a picture are divided: 4, 8 or 16.
         width: channels of the first stage, times ``multipliers``.
         multipliers: one for each stage, largest pictures first. The sides are halved between two stages; what is then
             left of the factor is the side of the patches that the first convolution reads.
         blocks: residual blocks of each stage of the encoder.
         decoder_blocks: the same of the decoder.
+        encoder: ``learned``; or ``average``: the latents are the picture made smaller, each place the mean of its pixels,
+            and the decoder alone is trained, to draw it large again. Such latents look like pictures, so what a prompt
+            says stands out in them as it does in pixels (docs/log.md), where learned ones have every detail as loud.
+        noise: deviation of the noise that an ``average`` encoder adds to its latents in training, on the scale of pixels,
+            for what is painted is never quite a small picture; of no meaning where the encoder learns its own.
     Raises:
         ConfigError: a value outside its range, or more stages than the factor has room for.
     """
@@ -65,8 +71,12 @@ class AutoencoderConfig:
     multipliers: tuple[int, ...] = (1, 2, 4)
     blocks: int = 1
     decoder_blocks: int = 2
+    encoder: Literal["learned", "average"] = "learned"
+    noise: float = 0.05
 
     def __post_init__(self) -> None:
+        if self.encoder == "average":
+            object.__setattr__(self, "latent_channels", self.channels)
         for name in ("channels", "latent_channels", "width", "blocks", "decoder_blocks"):
             if getattr(self, name) < 1:
                 raise ConfigError(
@@ -79,6 +89,8 @@ class AutoencoderConfig:
                 f"latent_channels is {self.latent_channels:,}, but a place of the latents stands for "
                 f"{self.channels * self.factor**2} numbers and is to be less. 4 to 32 are usual."
             )
+        if not 0 < self.noise < math.inf:
+            raise ConfigError(f"noise is {self.noise:g}, but it is a deviation. Choose a number above 0, such as 0.05.")
         if not self.multipliers or min(self.multipliers) < 1:
             raise ConfigError(
                 f"multipliers is {list(self.multipliers)}, but each stage has a number of at least 1. Give one or more."
@@ -208,12 +220,24 @@ class Encoder(nn.Module):
             self.output.bias[config.latent_channels :] = START_LOG_VARIANCE
 
     def forward(self, pixels: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
-        x = tap("input", self.input(merge(pixels, self.patch)))
+        x = tap("input", self.input(merge(pixels.to(self.input.bias.dtype), self.patch)))
         for number, stage in enumerate(self.stages):
             if number:
                 x = self.downs[number - 1](merge(x, 2))
             x = tap(f"stage.{number}", stage(x))
         return tap("output", self.output(F.silu(x)))
+
+
+class Average(nn.Module):
+    """The mean of each patch of pixels, and one and the same variance: nothing in it is learned."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        self.factor, self.log_variance = config.factor, 2 * math.log(config.noise)
+
+    def forward(self, pixels: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
+        small = F.avg_pool2d(pixels.float(), self.factor)
+        return tap("output", torch.cat((small, torch.full_like(small, self.log_variance)), dim=1))
 
 
 class Decoder(nn.Module):
@@ -253,7 +277,7 @@ class Autoencoder(nn.Module):
         self.factor, self.latent_channels = config.factor, config.latent_channels
         self.register_buffer("mean", torch.zeros(config.latent_channels))
         self.register_buffer("deviation", torch.ones(config.latent_channels))
-        self.encoder = Encoder(config)
+        self.encoder: nn.Module = Average(config) if config.encoder == "average" else Encoder(config)
         self.decoder = Decoder(config)
 
     def encode(self, pixels: Tensor, *, tap: Tap = NO_TAP) -> Gaussian:
@@ -263,7 +287,7 @@ class Autoencoder(nn.Module):
             ShapeError: a side is no multiple of the factor.
         """
         self.check_size(*pixels.shape[2:])
-        moments = self.encoder(pixels.to(self.dtype), tap=tap.at("encoder")).float()
+        moments = self.encoder(pixels, tap=tap.at("encoder")).float()
         mean, log_variance = moments.chunk(2, dim=1)
         return Gaussian(tap("mean", mean), tap("log_variance", log_variance.clamp(-30.0, 20.0)))
 
@@ -274,7 +298,7 @@ class Autoencoder(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights, and so of what is computed between pixels and latents."""
-        return self.encoder.input.bias.dtype
+        return self.decoder.input.bias.dtype
 
     def normalise(self, latents: Tensor) -> Tensor:
         """Latents as ``encode`` gives them → mean 0 and deviation 1 in each channel, over the pictures fitted to."""
