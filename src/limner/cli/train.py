@@ -247,7 +247,12 @@ def autoencoder(
 
 @app.command()
 def recipe(
-    name: Annotated[str, typer.Argument(help="story, shakespeare, picturebook or picturebook-mini")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="story, shakespeare, picturebook-mini, picturebook-autoencoder or picturebook, which takes that."
+        ),
+    ],
     steps: Steps = None,
     minutes: Minutes = None,
     out: Out = None,
@@ -334,9 +339,22 @@ def _resume(
 
 def _begin(plan: TextPlan | PicturePlan | AutoencoderPlan, out: Path, cache: Path | None, *, json: bool) -> None:
     start = _room(_kind(plan)).start
+    if _kind(plan) == "picture":
+        _check_autoencoder(cast("PicturePlan", plan).picture.autoencoder)
     with _reading() as progress:
         run = start(plan, out, cache=cache, progress=progress)
     _train(run, json=json)
+
+
+def _check_autoencoder(path: str | None) -> None:
+    """Say how to make the autoencoder that a recipe takes, where it is not made yet."""
+    from limner.recipes import AUTOENCODER_RECIPES
+
+    if path is not None and not Path(path).exists() and Path(path).name in AUTOENCODER_RECIPES:
+        raise ConfigError(
+            f"{path} is missing, but it holds the autoencoder on whose latents this recipe is trained. Make it first: "
+            f"limner train recipe {Path(path).name} --out {path}"
+        )
 
 
 def _room(kind: object) -> Any:

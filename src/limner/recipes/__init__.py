@@ -9,6 +9,7 @@ from limner.core.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from limner.train.autoencoder import AutoencoderPlan
     from limner.train.picture import PicturePlan
     from limner.train.text import TextPlan
 
@@ -19,6 +20,9 @@ RECIPES = {
 PICTURE_RECIPES = {
     "picturebook": "animals in hats, 128 × 128 pixels",
     "picturebook-mini": "the same at 32 × 32, in ten minutes",
+}
+AUTOENCODER_RECIPES = {
+    "picturebook-autoencoder": "small pictures drawn large, which picturebook is trained with",
 }
 
 
@@ -50,13 +54,27 @@ def picture_recipe(name: str) -> PicturePlan:
     return picturebook() if name == "picturebook" else picturebook_mini()
 
 
-def any_recipe(name: str) -> TextPlan | PicturePlan:
+def autoencoder_recipe(name: str) -> AutoencoderPlan:
+    """The plan of an autoencoder's run; change it with ``plan.override``.
+
+    Raises:
+        ConfigError: there is none of this name; the nearest is named.
+    """
+    _known(name, AUTOENCODER_RECIPES)
+    from limner.recipes.picturebook import picturebook_autoencoder
+
+    return picturebook_autoencoder()
+
+
+def any_recipe(name: str) -> TextPlan | PicturePlan | AutoencoderPlan:
     """The plan of a recipe of any kind.
 
     Raises:
         ConfigError: there is none of this name; the nearest is named.
     """
-    _known(name, RECIPES | PICTURE_RECIPES)
+    _known(name, RECIPES | PICTURE_RECIPES | AUTOENCODER_RECIPES)
+    if name in AUTOENCODER_RECIPES:
+        return autoencoder_recipe(name)
     return picture_recipe(name) if name in PICTURE_RECIPES else recipe(name)
 
 

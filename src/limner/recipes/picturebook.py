@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from limner.picture.autoencoder import AutoencoderConfig
 from limner.picture.world.prepare import DrawnPlan
+from limner.train.autoencoder import AutoencoderPictures, AutoencoderPlan
 from limner.train.picture import PicturePlan, PictureSettings
 
 PROMPTS = (
@@ -22,26 +24,42 @@ CARD = {
 }
 
 
+DRAWN = DrawnPlan(count=40_000, size=128, captions=4, two=0.3)
+
+
+def picturebook_autoencoder() -> AutoencoderPlan:
+    """The latents are the pictures at 32 × 32, and what is learned is to draw them at 128 × 128."""
+    return AutoencoderPlan(
+        config=AutoencoderConfig(encoder="average", factor=4, width=64, multipliers=(1, 2), decoder_blocks=2),
+        pictures=AutoencoderPictures(pixels=DRAWN.size),
+        drawn=DRAWN,
+        dtype="bfloat16",
+        train={"minutes": 15.0, "batch_size": 16, "ema": 0.99, "evaluations": 6, "save_minutes": 4.0},
+        card={"title": "Small pictures drawn large", "recipe": "picturebook-autoencoder", **CARD},
+    )
+
+
 def picturebook() -> PicturePlan:
-    """128 × 128 pixels in patches of 16: 64 vectors, so that a processor can train it."""
+    """128 × 128 pixels as latents of 32 × 32 in patches of 4: 64 vectors, so that a processor can train it."""
     return PicturePlan(
-        drawn=DrawnPlan(count=40_000, size=128, captions=4, two=0.3),
+        drawn=DRAWN,
         picture=PictureSettings(
-            pixels=128,
-            patch=16,
+            pixels=DRAWN.size,
+            autoencoder="runs/picturebook-autoencoder",
+            patch=4,
             dim=256,
             num_layers=8,
             num_heads=4,
-            bottleneck=128,
             time_mean=0.9,
             time_deviation=1.3,
+            objects_first=0.6,
             dtype="bfloat16",
         ),
         train={
             "minutes": 90.0,
             "batch_size": 64,
             "ema": 0.999,
-            "compile": "off",
+            "compile": "on",
             "evaluations": 24,
             "save_minutes": 5.0,
         },
