@@ -132,3 +132,23 @@ def test_what_cannot_be_asked_for(bare: Path, tmp_path: Path) -> None:
     of("--data", tmp_path / "none", says="none does not exist")
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "cache").exists()
+
+
+def test_the_bundled_painters_recipe_takes_its_autoencoder_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ("drawn.count=24", "drawn.validation=8", "pixels=32", "compile=off")
+    words = ("train", "recipe", "picturebook", "--steps", 2, "--cache", "cache", *sets((*small, *PAINTER)))
+    needs = "Make it first: limner train recipe picturebook-autoencoder --out runs/picturebook-autoencoder"
+    refused(*words, says=needs)
+    coder = ("train", "recipe", "picturebook-autoencoder", "--out", "runs/picturebook-autoencoder", "--steps", 2)
+    done = limner(*coder, "--cache", "cache", *sets((*small[:3], *QUICK)))
+    assert done.exit_code == 0, done.output
+    done = limner(*words)
+    assert done.exit_code == 0, done.output
+    assert "each place 4 × 4 pixels" in done.stderr
+    assert len(list((tmp_path / "cache").glob("drawn-*"))) == 1, "the drawings are made once for both"
+    assert limner("paint", "a fox", "--model", "runs/picturebook", "--steps", 2, "--out", "fox.png").exit_code == 0
+    with Image.open("fox.png") as painted:
+        assert painted.size == (32, 32)

@@ -20,7 +20,7 @@ from limner.picture.config import LogitNormalTime
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
 from limner.picture.world.prepare import DrawnPlan
-from limner.recipes import any_recipe, picture_recipe
+from limner.recipes import AUTOENCODER_RECIPES, any_recipe, autoencoder_recipe, picture_recipe
 from limner.tokens import Tokenizer
 from limner.train import picture
 from limner.train.loop import Watcher
@@ -241,6 +241,9 @@ def test_recipes_are_found_by_name() -> None:
     assert any_recipe("picturebook-mini").picture.pixels == 32  # type: ignore[union-attr]
     with pytest.raises(ConfigError, match="Did you mean 'picturebook'"):
         any_recipe("picturebok")
+    coder, painter = autoencoder_recipe("picturebook-autoencoder"), picture_recipe("picturebook")
+    assert coder.drawn == painter.drawn, "both learn from the same drawings, so that they are made once"
+    assert Path(str(painter.picture.autoencoder)).name in AUTOENCODER_RECIPES
 
 
 def test_plans_survive_json(squares: Path) -> None:

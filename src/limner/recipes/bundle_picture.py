@@ -92,6 +92,7 @@ def model_card(
     name: str, config: PictureConfig, card: Mapping[str, Any], plan: Mapping[str, Any], size: int, found: Composition
 ) -> str:
     """The card as Markdown."""
+    from limner.recipes import AUTOENCODER_RECIPES
     from limner.recipes.bundle import processor
 
     training, validation = card["training"], card["validation"]
@@ -99,15 +100,20 @@ def model_card(
     block = denoiser.stack.blocks[0]
     assert prompt.encoder is not None
     height, width = config.size
+    needed, before, latents = plan["picture"]["autoencoder"], "", ""
+    if config.autoencoder is not None:
+        small, coder = [side // config.factor for side in (width, height)], Path(needed).name
+        latents = f", as latents of {small[0]} × {small[1]} × {config.autoencoder.latent_channels}"
+        before = f"`limner train recipe {coder} --out runs/{coder}`, then " if coder in AUTOENCODER_RECIPES else ""
     rows = {
         "Parameters": f"{card['parameters']:,}, on disk {size / 1e6:.1f} MB in {plan['picture']['dtype']}",
-        "Shape": f"pictures of {width} × {height} in patches of {denoiser.patch}; denoiser of {denoiser.stack.num_layers} "
+        "Shape": f"pictures of {width} × {height}{latents} in patches of {denoiser.patch}; denoiser of {denoiser.stack.num_layers} "
         f"layers of {denoiser.dim}, {block.attention.num_heads} heads, with cross-attention to the prompt; prompt encoder "
         f"of {prompt.encoder.num_layers} layers, {prompt.context_length} tokens at most, vocabulary {prompt.vocab_size}; "
         f"predicts {config.diffusion.predict} under a {config.diffusion.loss} loss",
         "Data": f"{card['trained_on']}; {training['unique_pictures']:,} pictures",
         "Licence": card["licence"],
-        "Command": f"`limner train picture --recipe {name} --out runs/{name}`, then "
+        "Command": f"{before}`limner train picture --recipe {name} --out runs/{name}`, then "
         f"`python -m limner.recipes.bundle runs/{name}`",
         "Hardware": f"{processor()}, {settings['threads']} threads, {settings['precision']}, no GPU",
         "Time": f"{card['minutes']:.0f} minutes, {training['steps']:,} steps, {training['pictures']:,} pictures: "
