@@ -80,3 +80,16 @@ def test_a_run_that_was_stopped_is_not_bundled(run: Path, tmp_path: Path) -> Non
             bundling.bundle_picture(run, tmp_path / "painter")
     finally:
         (run / "events.jsonl").write_text(events, encoding="utf-8")
+
+
+def test_a_run_that_was_stopped_while_it_was_judged_is_not_bundled(run: Path, tmp_path: Path) -> None:
+    config = run / "model" / "config.json"
+    before = config.read_text(encoding="utf-8")
+    values = json.loads(before)
+    del values["card"]["validation"]["painted_to_nearest"]
+    try:
+        config.write_text(json.dumps(values), encoding="utf-8")
+        with pytest.raises(WeightsError, match="stopped while it was judged"):
+            bundling.bundle_picture(run, tmp_path / "painter")
+    finally:
+        config.write_text(before, encoding="utf-8")

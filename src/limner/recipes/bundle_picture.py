@@ -72,6 +72,8 @@ def bundle_picture(
         raise WeightsError(f"{run} is the run of no recipe, but only those are bundled. Train with --recipe.")
     if ended is None or ended["reason"] != "finished":
         raise WeightsError(f"{run} is not finished, but its model card would say so. Go on with --resume {run}.")
+    if "painted_to_nearest" not in loaded.card["validation"]:
+        raise WeightsError(f"{run} was stopped while it was judged. Go on with --resume {run}; that takes a minute.")
     card = {**loaded.card, "name": str(name), "minutes": ended["elapsed"] / 60, "note": note}
     painter = load(run, dtype="auto")  # as ``limner paint`` has it
     assert isinstance(painter, PictureGenerator)
