@@ -36,6 +36,14 @@ def picture(seed: int = 0, size: tuple[int, int] = (12, 8)) -> Image.Image:
     return Image.fromarray(levels.to(torch.uint8).numpy())
 
 
+def test_what_is_transparent_is_white() -> None:
+    image = Image.new("RGBA", (2, 1), (255, 0, 0, 255))
+    image.putpixel((1, 0), (0, 0, 0, 0))
+    red, clear = to_tensor(image)[0, :, 0].T
+    assert red.tolist() == [1, -1, -1]
+    assert clear.tolist() == [1, 1, 1]
+
+
 def test_pixels_to_tensors_and_back_are_the_same() -> None:
     every = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16).repeat(3).reshape(16, 16, 3))
     tensor = to_tensor(every)

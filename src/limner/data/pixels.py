@@ -107,7 +107,7 @@ def to_rgb(image: ImageFile) -> Image:
     """
     with _decoding():
         image.load()
-        return _on_white(_eight_bits(_turned(image)))
+        return on_white(_turned(image))
 
 
 def _turned(image: Image) -> Image:
@@ -136,9 +136,11 @@ def _eight_bits(image: Image) -> Image:
     return PIL.Image.fromarray((values >> 8).astype(np.uint8))
 
 
-def _on_white(image: Image) -> Image:
+def on_white(image: Image) -> Image:
+    """8-bit RGB of whatever a picture holds, on white where it is transparent."""
     import PIL.Image
 
+    image = _eight_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
     white = PIL.Image.new("RGB", image.size, "white")

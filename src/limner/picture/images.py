@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from limner.core.errors import DataError
-from limner.data.pixels import fitted, open_picture, quiet_decoders, to_rgb
+from limner.data.pixels import fitted, on_white, open_picture, quiet_decoders, to_rgb
 from limner.data.streams import BrokenFileError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ MOVING = (".gif", ".webp", ".apng")  # file names of animations
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Pixels from −1 to 1, shape (1, 3, height, width)."""
-    return from_bytes(torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None])
+    """Pixels from −1 to 1, shape (1, 3, height, width); on white where it is transparent, as pictures are read from files."""
+    return from_bytes(torch.from_numpy(np.array(on_white(image))).permute(2, 0, 1)[None])
 
 
 def from_bytes(pixels: Tensor) -> Tensor:
