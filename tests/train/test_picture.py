@@ -191,6 +191,18 @@ def test_settings_that_cannot_be_are_refused_before_data_are_read(change: str, s
         PicturePlan().override([change])
 
 
+@pytest.mark.parametrize(("dim", "heads"), [(64, 1), (192, 3), (200, 5), (256, 4), (4, 1), (30, 1)])
+def test_heads_are_chosen_so_that_they_can_be_turned(dim: int, heads: int) -> None:
+    assert picture.choose_heads(dim) == heads
+
+
+def test_heads_that_cannot_be_turned_are_named(squares: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"dim is 120 for num_heads 7, but .* Choose dim 112"):
+        begin(squares, tmp_path / "run", "dim=120", "num_heads=7")
+    with pytest.raises(ConfigError, match=r"dim is 30 for num_heads 1, but .* Choose dim 32"):
+        begin(squares, tmp_path / "run", "dim=30", "num_heads=0")
+
+
 def test_drawings_of_another_size_are_refused(tmp_path: Path) -> None:
     """Patch and shift would be those of the pixels, and not of the pictures."""
     plan = PicturePlan(drawn=DrawnPlan(count=8, size=32, validation=4))

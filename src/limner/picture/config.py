@@ -226,8 +226,16 @@ def make_config(
         hidden_dim: of the feed-forward; 0: 8/3 of dim, rounded to 32.
         published: of a prompt encoder that stays as it is; ``vocab_size``, ``context_length`` and ``prompt_layers`` then say
             nothing.
+    Raises:
+        ConfigError: dim is no multiple of 4 for each head.
     """
     head_dim = dim // num_heads
+    if dim % (4 * num_heads):
+        near = max(1, round(dim / (4 * num_heads))) * 4 * num_heads
+        raise ConfigError(
+            f"dim is {dim} for num_heads {num_heads}, but each head takes a multiple of 4, since its vectors are turned in pairs for "
+            f"rows and for columns. Choose dim {near}, or another num_heads."
+        )
     feed_forward = FeedForwardConfig(hidden_dim or round(dim * 8 / 3 / 32) * 32)
     places = RotaryPositions(base=100.0, axes=2)
     norm = LayerNorm(bias=False)

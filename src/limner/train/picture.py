@@ -266,6 +266,12 @@ def choose_patch(pixels: int, factor: int = 1) -> int:
     return max(1, pixels // factor // (8 if pixels <= 64 else 16))
 
 
+def choose_heads(dim: int) -> int:
+    """Heads of about 64, each a multiple of 4, which rotary positions of two axes need."""
+    fitting = [heads for heads in range(1, dim // 4 + 1) if dim % (4 * heads) == 0]
+    return min(fitting, key=lambda heads: abs(dim / heads - 64), default=1)
+
+
 def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
     """The autoencoder that the settings name.
 
@@ -382,7 +388,7 @@ def choose(
             patch=patch,
             dim=dim,
             num_layers=layers,
-            num_heads=picture.num_heads or max(1, dim // 64),
+            num_heads=picture.num_heads or choose_heads(dim),
             vocab_size=tokenizer.vocab_size,
             context_length=context,
             prompt_layers=picture.prompt_layers,
