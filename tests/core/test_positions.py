@@ -128,3 +128,24 @@ def test_half_precision_models_turn_by_exact_angles() -> None:
     turned = rotate(x, (cos, sin))
     assert turned.dtype == torch.bfloat16
     assert not torch.equal(turned[0, 0, 0], turned[0, 0, 1])
+
+
+def test_a_compiler_makes_the_tables_once() -> None:
+    """In the graph they are one operation that it cannot take apart, so that no layer works out cosines again."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def keep(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    frequencies, _ = rotary_frequencies(RotaryPositions(), 8, 16)
+
+    def turned(x: torch.Tensor) -> torch.Tensor:
+        return rotate(x, rotation(torch.arange(5), frequencies))
+
+    x = torch.randn(1, 2, 5, 8, requires_grad=True)
+    compiled = torch.compile(turned, backend=keep, fullgraph=True)
+    assert compiled(x).equal(turned(x))
+    named = [str(node.target) for node in graphs[0].graph.nodes if node.op == "call_function"]
+    assert sum("limner.rotation" in name for name in named) == 1
+    assert not any("cos" in name for name in named)

@@ -104,12 +104,31 @@ def rotation(positions: Tensor, frequencies: Tensor, magnitude: float = 1.0, axe
     Returns:
         Two float32 tensors, shape (time, pairs) or (batch, 1, time, pairs): ready to meet the heads.
     """
+    if torch.compiler.is_compiling():
+        made: Rotation = _rotation_once(positions, frequencies, magnitude, axes)
+        return made
+    return _rotation(positions, frequencies, magnitude, axes)
+
+
+def _rotation(positions: Tensor, frequencies: Tensor, magnitude: float, axes: int) -> Rotation:
     angles = positions.float().unsqueeze(-1) * frequencies.to(positions.device)
     if axes > 1:
         angles = angles.flatten(-2)
     if angles.dim() == 3:
         angles = angles.unsqueeze(1)
     return angles.cos() * magnitude, angles.sin() * magnitude
+
+
+# Torch's compiler works out again what is cheap to work out, and takes cosines for cheap: each layer would have its own for
+# every query and key of every head, forward and backward, which was a quarter of a training step of a picture model on a
+# processor (docs/log.md). Into an operation of our own it does not look: the tables are made once and kept.
+_rotation_once = torch.library.custom_op(
+    "limner::rotation",
+    _rotation,
+    mutates_args=(),
+    schema="(Tensor positions, Tensor frequencies, float magnitude, int axes) -> (Tensor, Tensor)",
+)
+_rotation_once.register_fake(_rotation)
 
 
 def rotate(x: Tensor, turn: Rotation) -> Tensor:
