@@ -14,7 +14,7 @@ import torch
 from limner.core.errors import TrainingError, WeightsError
 from limner.train.checkpoint import write_checkpoint
 from limner.train.loop import Evaluation, Outcome, StepReport, Watcher, crossed, resolve, seed_everything
-from limner.train.optimizers import Optimizers, is_layer_matrix
+from limner.train.optimizers import Muon, Optimizers, is_layer_matrix
 from limner.train.run import RunFolder, read_events
 from limner.train.settings import TrainSettings
 from tests.train import toy
@@ -174,6 +174,25 @@ def test_matrices_go_to_muon_and_nothing_else_is_decayed() -> None:
         "head.weight": ("AdamW", 0.3, rate),
         "head.bias": ("AdamW", 0.0, rate),
     }
+
+
+def test_muon_is_torchs_own_but_for_bfloat16s_rounding() -> None:
+    """Many matrices of one shape, wide ones, tall ones, one without a gradient. Updates are some 0.01, rounded to 1/256."""
+    shapes = [(24, 24)] * 11 + [(16, 40)] * 3 + [(40, 16)] * 7 + [(8, 8), (8, 8)]
+    torch.manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [torch.nn.Parameter(parameter.detach().clone()) for parameter in ours]
+    settings: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9, "adjust_lr_fn": "match_rms_adamw"}
+    optimizers = Muon(ours, **settings), torch.optim.Muon(theirs, **settings)
+    for _ in range(3):
+        for one, other in zip(ours[:-1], theirs[:-1], strict=True):
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=3e-4, rtol=0)
+    assert ours[-1] not in optimizers[0].state
 
 
 def test_names_of_the_transformer_are_told_apart() -> None:

@@ -120,7 +120,7 @@ def _rotation(positions: Tensor, frequencies: Tensor, magnitude: float, axes: in
 
 
 # Torch's compiler works out again what is cheap to work out, and takes cosines for cheap: each layer would have its own for
-# every query and key of every head, forward and backward, which was a quarter of a training step of a picture model on a
+# every query and key of every head, forward and backward, which was a seventh of a training step of a picture model on a
 # processor (docs/log.md). Into an operation of our own it does not look: the tables are made once and kept.
 _rotation_once = torch.library.custom_op(
     "limner::rotation",
