@@ -77,7 +77,7 @@ def main() -> None:
         generator = open_painter(model, dtype="auto")
         how = {"steps": chosen.steps, "guidance": chosen.guidance}
         composition = measure_generator(generator, **how, pictures=chosen.pictures, seed=chosen.seed)
-        how |= {"model": model, "sha256": generator.sha256}
+        how |= {"model": model, "sha256": generator.sha256, "dtype": str(generator.dtype).removeprefix("torch.")}
         found.append(composition.to_dict() | how)
         print(
             f"{model}: held-back triples {found[-1]['heldout_triples']:.1%}, seen {found[-1]['seen_triples']:.1%}, "

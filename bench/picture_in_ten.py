@@ -49,7 +49,7 @@ def main() -> None:
         generator = open_painter(str(run), dtype="auto", threads=chosen.threads)
         how = {"steps": chosen.steps, "guidance": chosen.guidance}
         found = measure_generator(generator, **how, pictures=chosen.pictures)
-    figures = found.to_dict() | how | {"sha256": generator.sha256}
+    figures = found.to_dict() | how | {"sha256": generator.sha256, "dtype": str(generator.dtype).removeprefix("torch.")}
     reached = figures["heldout_triples"] >= AIM and wall <= SECONDS
     print(
         f"{wall:.0f} s on {chosen.threads} threads; held-back triples {figures['heldout_triples']:.1%}, seen "

@@ -152,3 +152,39 @@ def test_the_bundled_painters_recipe_takes_its_autoencoder_first(
     assert limner("paint", "a fox", "--model", "runs/picturebook", "--steps", 2, "--out", "fox.png").exit_code == 0
     with Image.open("fox.png") as painted:
         assert painted.size == (32, 32)
+
+
+def test_a_recipe_takes_pictures_of_ones_own(bare: Path, tmp_path: Path) -> None:
+    for picture in bare.glob("*.png"):
+        picture.with_suffix(".txt").write_text("a square")
+    words = (
+        "--data",
+        bare,
+        "--steps",
+        1,
+        "--out",
+        tmp_path / "run",
+        "--cache",
+        tmp_path / "cache",
+        "--set",
+        "compile=off",
+    )
+    done = limner("train", "picture", "--recipe", "picturebook-mini", *words, *sets((*PAINTER, "sample_steps=1")))
+    assert done.exit_code == 0, done.output
+
+
+def test_the_kind_of_encoder_says_how_many_channels_there_are(tmp_path: Path) -> None:
+    drawings = ("train", "autoencoder", "--drawings", 8, "--pixels", 32, "--cache", tmp_path / "cache", "--steps", 1)
+    average = (*drawings, *sets(("drawn.validation=2", *QUICK)), "--set", "encoder=average", "--factor", 4)
+    refused(
+        *average,
+        "--channels",
+        16,
+        "--out",
+        tmp_path / "a",
+        says="latent_channels is 16, but averages of pixels have as",
+    )
+    done = limner(*average, "--out", tmp_path / "a")
+    assert done.exit_code == 0, done.output
+    assert "4 × 4 pixels become 3 numbers" in done.stderr
+    refused(*average[:-4], "--set", "encoder=avrage", says="encoder is 'avrage'")

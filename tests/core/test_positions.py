@@ -149,3 +149,12 @@ def test_a_compiler_makes_the_tables_once() -> None:
     named = [str(node.target) for node in graphs[0].graph.nodes if node.op == "call_function"]
     assert sum("limner.rotation" in name for name in named) == 1
     assert not any("cos" in name for name in named)
+
+
+def test_an_exported_program_holds_nothing_of_ours() -> None:
+    class Turning(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return rotate(x, rotation(torch.arange(5), torch.ones(4)))
+
+    program = torch.export.export(Turning(), (torch.randn(1, 2, 5, 8),))
+    assert not any("limner" in str(node.target) for node in program.graph.nodes)

@@ -144,8 +144,9 @@ def test_parts_are_those_of_the_pictures_and_mirrored_with_them(tmp_path: Path) 
             writer.add(0, np.repeat(parts[..., None], 3, axis=2), [str(number)], parts)
     mirrored = set()
     for index in range(8):
-        batch = PictureBatches(PictureSet.open(tmp_path), 5, seed=1, flip=True)(index)
+        batch = PictureBatches(PictureSet.open(tmp_path), 5, seed=1, flip=True, parts=True)(index)
         assert batch.parts is not None
         assert batch.parts.equal(batch.images[:, 0])
         mirrored |= {bool(one[0, 0] > one[0, 1]) for one in batch.parts}
     assert mirrored == {True, False}
+    assert PictureBatches(PictureSet.open(tmp_path), 5, seed=1)(0).parts is None

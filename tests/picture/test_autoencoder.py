@@ -112,7 +112,9 @@ def test_a_convolution_is_torchs_own() -> None:
     torch.testing.assert_close(ours(x), theirs(x))
 
 
-AVERAGE = AutoencoderConfig(encoder="average", noise=0.1, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
+AVERAGE = AutoencoderConfig(
+    encoder="average", latent_channels=3, noise=0.1, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1
+)
 
 
 def test_an_average_is_the_picture_made_smaller_and_only_the_way_back_is_learned(tmp_path: Path) -> None:
@@ -288,7 +290,8 @@ def test_every_stage_can_be_seen_and_changed() -> None:
         ({"width": 0}, "width is 0"),
         ({"latent_channels": -1}, "latent_channels is -1"),
         ({"decoder_blocks": 0}, "decoder_blocks is 0"),
-        ({"encoder": "average", "noise": 0.0}, "noise is 0, but it is a deviation"),
+        ({"encoder": "average"}, "latent_channels is 8, but averages of pixels have as many as they. Choose 3"),
+        ({"encoder": "average", "latent_channels": 3, "noise": 0.0}, "noise is 0, but it is a deviation"),
         ({"multipliers": ()}, r"multipliers is \[\]"),
         ({"multipliers": (1, 0)}, r"multipliers is \[1, 0\]"),
         ({"factor": 4, "multipliers": (1, 2, 4, 4)}, "multipliers has 4 stages, but factor 4 has room for 3"),

@@ -126,3 +126,19 @@ def test_the_scale_stays_exact_whatever_is_computed_in(
     assert torch.equal(kept.mean, coder.mean)
     assert torch.equal(kept.deviation, coder.deviation)
     assert loaded.generate("a fox", seed=1, steps=2)[0].image.size == (16, 16)
+
+
+def test_of_an_average_only_what_makes_latents_is_known_by() -> None:
+    values = {"encoder": "average", "latent_channels": 3, "factor": 4, "width": 8, "multipliers": (1, 2)}
+    first, second = Autoencoder(AutoencoderConfig(**values)), Autoencoder(AutoencoderConfig(**values))
+    assert fingerprint(first) == fingerprint(second), "their decoders differ, their latents do not"
+    second.deviation.fill_(0.5)
+    assert fingerprint(first) != fingerprint(second)
+
+
+def test_latents_that_were_made_before_are_found() -> None:
+    """Digests as they were before an encoder could be anything but learned."""
+    model = Autoencoder(AutoencoderConfig(latent_channels=2, factor=4, width=8, multipliers=(1,)))
+    for value in model.state_dict().values():
+        value.fill_(0.25)
+    assert fingerprint(model)[:16] == "c3ae364afd24e059"

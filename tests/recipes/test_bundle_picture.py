@@ -12,8 +12,9 @@ from limner.core.errors import WeightsError
 from limner.models import load
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
+from limner.recipes import autoencoder_recipe, picture_recipe
 from limner.recipes import bundle_picture as bundling
-from limner.recipes import picture_recipe
+from limner.train.autoencoder import start as start_autoencoder
 from limner.train.picture import start
 
 TINY = [
@@ -70,6 +71,32 @@ def test_a_bundled_painter_is_measured_and_shown_unpicked(
     assert sum(difference) / len(difference) < 24, "seed 1 stands second, but for what WebP loses"
 
 
+def test_the_card_of_a_painter_on_latents_says_how_its_autoencoder_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bundling, "SEEDS", 1)
+    monkeypatch.setattr(bundling, "STEPS", 1)
+    monkeypatch.chdir(tmp_path)
+    small = [
+        "drawn.count=16",
+        "drawn.validation=4",
+        "pixels=32",
+        "batch_size=4",
+        "steps=2",
+        "evaluations=1",
+        "threads=1",
+    ]
+    coder = autoencoder_recipe("picturebook-autoencoder").override([*small, "width=8"])
+    start_autoencoder(coder, Path("runs/picturebook-autoencoder"), cache=tmp_path / "cache").train([])
+    plan = picture_recipe("picturebook").override([*TINY[3:], *small, "sample_steps=1"])
+    start(plan, Path("run"), cache=tmp_path / "cache").train([])
+    card = (bundling.bundle_picture(Path("run"), tmp_path / "painter", pictures=7) / "README.md").read_text("utf-8")
+    assert "32 × 32, as latents of 8 × 8 × 3 in patches of 4" in card
+    assert (
+        "`limner train recipe picturebook-autoencoder --out runs/picturebook-autoencoder`, then `limner train" in card
+    )
+
+
 def test_a_run_that_was_stopped_is_not_bundled(run: Path, tmp_path: Path) -> None:
     events = (run / "events.jsonl").read_text(encoding="utf-8")
     try:
@@ -83,13 +110,11 @@ def test_a_run_that_was_stopped_is_not_bundled(run: Path, tmp_path: Path) -> Non
 
 
 def test_a_run_that_was_stopped_while_it_was_judged_is_not_bundled(run: Path, tmp_path: Path) -> None:
-    config = run / "model" / "config.json"
-    before = config.read_text(encoding="utf-8")
-    values = json.loads(before)
-    del values["card"]["validation"]["painted_to_nearest"]
+    events = (run / "events.jsonl").read_text(encoding="utf-8")
+    kept = [line for line in events.splitlines() if json.loads(line)["event"] != "result"]
     try:
-        config.write_text(json.dumps(values), encoding="utf-8")
+        (run / "events.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
         with pytest.raises(WeightsError, match="stopped while it was judged"):
             bundling.bundle_picture(run, tmp_path / "painter")
     finally:
-        config.write_text(before, encoding="utf-8")
+        (run / "events.jsonl").write_text(events, encoding="utf-8")

@@ -182,8 +182,8 @@ def test_muon_is_torchs_own_but_for_bfloat16s_rounding() -> None:
     torch.manual_seed(0)
     ours = [torch.nn.Parameter(torch.randn(shape)) for shape in shapes]
     theirs = [torch.nn.Parameter(parameter.detach().clone()) for parameter in ours]
-    settings: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9, "adjust_lr_fn": "match_rms_adamw"}
-    optimizers = Muon(ours, **settings), torch.optim.Muon(theirs, **settings)
+    settings: dict[str, Any] = {"lr": 0.02, "weight_decay": 0.1, "momentum": 0.9}
+    optimizers = Muon(ours, **settings), torch.optim.Muon(theirs, **settings, adjust_lr_fn="match_rms_adamw")
     for _ in range(3):
         for one, other in zip(ours[:-1], theirs[:-1], strict=True):
             one.grad = torch.randn(one.shape)

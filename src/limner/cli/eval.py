@@ -168,7 +168,13 @@ def picture_model(
             seed=seed,
             progress=lambda done, total: advance(done * pictures // total),
         )
-    how = {"model": model, "sha256": generator.sha256, "steps": steps, "guidance": guidance}
+    how = {
+        "model": model,
+        "sha256": generator.sha256,
+        "dtype": str(generator.dtype).removeprefix("torch."),
+        "steps": steps,
+        "guidance": guidance,
+    }
     if as_json:
         import json
 

@@ -175,8 +175,9 @@ def picture(
 
     _one_source(data, drawings)
     plan = picture_recipe(recipe) if recipe else PicturePlan()
-    if data:
-        plan = replace(plan, data=tuple(data), drawn=None)
+    if data:  # which have captions of their own, and of which it is not known what is where in them
+        own = replace(plan.picture, objects_first=0.0)
+        plan = replace(plan, data=tuple(data), drawn=None, picture=own, prompts=())
     if drawings is not None:
         plan = replace(plan, data=(), drawn=replace(plan.drawn or DrawnPlan(size=plan.picture.pixels), count=drawings))
     if not plan.data and plan.drawn is None:
@@ -423,6 +424,8 @@ def _next(run: TextRun | PictureRun | AutoencoderRun) -> str:
     """The command that a person may want after a run."""
     if _kind(run) == "autoencoder":
         plan = cast("AutoencoderRun", run).plan
+        if "recipe" in plan.card:
+            return "limner train recipe picturebook"
         source = "--data PATH" if plan.drawn is None else f"--drawings {plan.drawn.count}"
         return f"limner train picture {source} --pixels {plan.pictures.pixels} --autoencoder {run.folder.path}"
     verb, example = ("write", "Once upon a time") if _kind(run) == "text" else ("paint", "a picture")

@@ -7,7 +7,7 @@ a penalty on the score that grows with distance (ALiBi).
 from __future__ import annotations
 
 import math
-from typing import assert_never
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ def rotation(positions: Tensor, frequencies: Tensor, magnitude: float = 1.0, axe
     Returns:
         Two float32 tensors, shape (time, pairs) or (batch, 1, time, pairs): ready to meet the heads.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting() and not frequencies.requires_grad:
         made: Rotation = _rotation_once(positions, frequencies, magnitude, axes)
         return made
     return _rotation(positions, frequencies, magnitude, axes)
@@ -122,7 +122,7 @@ def _rotation(positions: Tensor, frequencies: Tensor, magnitude: float, axes: in
 # Torch's compiler works out again what is cheap to work out, and takes cosines for cheap: each layer would have its own for
 # every query and key of every head, forward and backward, which was a seventh of a training step of a picture model on a
 # processor (docs/log.md). Into an operation of our own it does not look: the tables are made once and kept.
-_rotation_once = torch.library.custom_op(
+_rotation_once: Any = torch.library.custom_op(
     "limner::rotation",
     _rotation,
     mutates_args=(),

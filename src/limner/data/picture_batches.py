@@ -34,7 +34,7 @@ class PictureBatch:
         images: shape (batch, 3, height, width), uint8; or what the set holds in their place.
         captions: one of each.
         indices: their numbers in the set.
-        parts: which object each pixel shows, shape (batch, height, width) in pixels, uint8; None: not known.
+        parts: which object each pixel shows, shape (batch, height, width) in pixels, uint8; None: not known or not wanted.
     """
 
     images: Tensor
@@ -51,6 +51,7 @@ class PictureBatches:
         batch_size: pictures of a batch on this process.
         seed: of the order, of the captions drawn, and of the flips.
         flip: mirror every other picture, by chance. Off, for captions say left and right.
+        parts: give each picture's parts too, where the set has them.
         rank: number of this process among ``world``; together they draw what one process with
             ``world * batch_size`` would.
     Raises:
@@ -65,6 +66,7 @@ class PictureBatches:
         seed: int,
         *,
         flip: bool = False,
+        parts: bool = False,
         rank: int = 0,
         world: int = 1,
     ) -> None:
@@ -77,6 +79,7 @@ class PictureBatches:
             raise DataError("the set has 0 pictures, but at least 1 is needed. Give more.")
         self.pictures = pictures
         self.batch_size, self.seed, self.flip = batch_size, seed, flip
+        self.parts = pictures.parts if parts else None
         self.rank, self.world = rank, world
         self._counts = np.array([len(numbers) for numbers in pictures.numbers])
         self._order = lru_cache(maxsize=2)(self._epoch_order)
@@ -101,7 +104,7 @@ class PictureBatches:
             now = visits == visit
             rows[now] = permuted(places[now], int(self._counts[bucket]), key=mixed(self.seed, int(visit), bucket))
         images = torch.from_numpy(self.pictures.arrays[bucket][rows]).permute(0, 3, 1, 2).contiguous()
-        parts = None if self.pictures.parts is None else torch.from_numpy(self.pictures.parts[bucket][rows])
+        parts = None if self.parts is None else torch.from_numpy(self.parts[bucket][rows])
         indices: list[int] = self.pictures.numbers[bucket][rows].tolist()
         captions = []
         for row, (number, visit) in enumerate(zip(indices, visits.tolist(), strict=True)):

@@ -48,7 +48,7 @@ class AutoencoderConfig:
 
     Attributes:
         channels: of a picture; 3 for red, green and blue.
-        latent_channels: numbers for each patch of ``factor`` × ``factor`` pixels; of averages as many as ``channels``.
+        latent_channels: numbers for each patch of ``factor`` × ``factor`` pixels; of an ``average`` as many as ``channels``.
         factor: by how much the sides of a picture are divided: 4, 8 or 16.
         width: channels of the first stage, times ``multipliers``.
         multipliers: one for each stage, largest pictures first. The sides are halved between two stages; what is then
@@ -75,8 +75,6 @@ class AutoencoderConfig:
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.encoder == "average":
-            object.__setattr__(self, "latent_channels", self.channels)
         for name in ("channels", "latent_channels", "width", "blocks", "decoder_blocks"):
             if getattr(self, name) < 1:
                 raise ConfigError(
@@ -88,6 +86,10 @@ class AutoencoderConfig:
             raise ConfigError(
                 f"latent_channels is {self.latent_channels:,}, but a place of the latents stands for "
                 f"{self.channels * self.factor**2} numbers and is to be less. 4 to 32 are usual."
+            )
+        if self.encoder == "average" and self.latent_channels != self.channels:
+            raise ConfigError(
+                f"latent_channels is {self.latent_channels}, but averages of pixels have as many as they. Choose {self.channels}."
             )
         if not 0 < self.noise < math.inf:
             raise ConfigError(f"noise is {self.noise:g}, but it is a deviation. Choose a number above 0, such as 0.05.")

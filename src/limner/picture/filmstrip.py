@@ -90,7 +90,7 @@ def filmstrip(generator: PictureGenerator, picture: Picture, recorder: Recorder)
         rows.append((word, f"{float(shares.mean()):.1%}", [*heats, mean]))
     sheet = Image.new("RGB", (LABEL + len(rows[0][2]) * (cell[0] + GAP), TITLE + len(rows) * (cell[1] + GAP)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
-    unit = "step" if len(picture.looks) == picture.settings["steps"] else "look"  # heun takes two looks a step
+    unit = "look" if picture.settings["sampler"] == "heun" else "step"  # heun takes two looks a step
     titles = [f"{unit} {look.number + 1}" for look in looks]
     for column, title in enumerate([*titles, "picture, mean"]):
         draw.text((LABEL + column * (cell[0] + GAP), 2), title, fill="black", font=font)

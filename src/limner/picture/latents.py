@@ -61,9 +61,16 @@ def latent_set(pictures: PictureSet, coder: Autoencoder, progress: Progress | No
 
 
 def fingerprint(coder: Autoencoder) -> str:
-    """Changes when the weights, the scale, the shape, or the layout on disk does."""
-    whole = hashlib.sha256(json.dumps([VERSION, coder.config.to_dict()]).encode())
+    """Changes when the weights, the scale, the shape, or the layout on disk does; of an average, that by which latents differ."""
+    averaged = coder.config.encoder == "average"
+    if averaged:  # whatever the decoder is
+        values = {"encoder": "average", "factor": coder.config.factor}
+    else:  # as it was before there were others, so that latents made then are found
+        values = {key: value for key, value in coder.config.to_dict().items() if key not in ("encoder", "noise")}
+    whole = hashlib.sha256(json.dumps([VERSION, values]).encode())
     for name, value in sorted(coder.state_dict().items()):
+        if averaged and name.startswith("decoder."):
+            continue
         whole.update(name.encode() + value.float().cpu().contiguous().numpy().tobytes())
     return whole.hexdigest()
 

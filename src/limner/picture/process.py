@@ -167,9 +167,10 @@ def object_weights(parts: Tensor, strength: float) -> Tensor:
         Shape of parts, float32; at strength 1 with a mean of 1 but where an object has less than 1 / ``MOST_WEIGHT`` of it.
     """
     flat = parts.flatten(1).long()
-    area = torch.zeros(len(flat), 256, device=parts.device)
-    area.scatter_add_(1, flat, torch.full(flat.shape, 1.0 / flat.shape[1], device=parts.device))
-    objects = (area > 0).sum(dim=1, keepdim=True)
+    count = torch.zeros(len(flat), 256, dtype=torch.long, device=parts.device)
+    count.scatter_add_(1, flat, torch.ones_like(flat))
+    area = count / flat.shape[1]
+    objects = (count > 0).sum(dim=1, keepdim=True)
     weights = (1.0 / (objects * area.clamp(min=1e-9))).clamp(max=MOST_WEIGHT) ** strength
     return weights.gather(1, flat).view(parts.shape)
 

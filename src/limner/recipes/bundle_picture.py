@@ -65,14 +65,15 @@ def bundle_picture(
     from limner.train.run import read_events
 
     plan = json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]
-    ended = next((event for event in reversed(read_events(run)) if event["event"] == "ended"), None)
+    events = read_events(run)
+    ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
     loaded, tokenizer = load_picture_model(run / "model"), Tokenizer.load(run / "model")
     name = loaded.card.get("recipe")
     if name is None:
         raise WeightsError(f"{run} is the run of no recipe, but only those are bundled. Train with --recipe.")
     if ended is None or ended["reason"] != "finished":
         raise WeightsError(f"{run} is not finished, but its model card would say so. Go on with --resume {run}.")
-    if "painted_to_nearest" not in loaded.card["validation"]:
+    if not any(event["event"] == "result" and event["step"] == ended["step"] for event in events):
         raise WeightsError(f"{run} was stopped while it was judged. Go on with --resume {run}; that takes a minute.")
     card = {**loaded.card, "name": str(name), "minutes": ended["elapsed"] / 60, "note": note}
     painter = load(run, dtype="auto")  # as ``limner paint`` has it
@@ -102,11 +103,14 @@ def model_card(
     block = denoiser.stack.blocks[0]
     assert prompt.encoder is not None
     height, width = config.size
-    needed, before, latents = plan["picture"]["autoencoder"], "", ""
+    needed, before, latents, option = plan["picture"]["autoencoder"], "", "", ""
     if config.autoencoder is not None:
         small, coder = [side // config.factor for side in (width, height)], Path(needed).name
         latents = f", as latents of {small[0]} × {small[1]} × {config.autoencoder.latent_channels}"
-        before = f"`limner train recipe {coder} --out runs/{coder}`, then " if coder in AUTOENCODER_RECIPES else ""
+        if coder in AUTOENCODER_RECIPES:
+            before = f"`limner train recipe {coder} --out runs/{coder}`, then "
+        else:
+            option = f" --autoencoder {needed}"
     rows = {
         "Parameters": f"{card['parameters']:,}, on disk {size / 1e6:.1f} MB in {plan['picture']['dtype']}",
         "Shape": f"pictures of {width} × {height}{latents} in patches of {denoiser.patch}; denoiser of {denoiser.stack.num_layers} "
@@ -115,7 +119,7 @@ def model_card(
         f"predicts {config.diffusion.predict} under a {config.diffusion.loss} loss",
         "Data": f"{card['trained_on']}; {training['unique_pictures']:,} pictures",
         "Licence": card["licence"],
-        "Command": f"{before}`limner train picture --recipe {name} --out runs/{name}`, then "
+        "Command": f"{before}`limner train picture --recipe {name} --out runs/{name}{option}`, then "
         f"`python -m limner.recipes.bundle runs/{name}`",
         "Hardware": f"{processor()}, {settings['threads']} threads, {settings['precision']}, no GPU",
         "Time": f"{card['minutes']:.0f} minutes, {training['steps']:,} steps, {training['pictures']:,} pictures: "

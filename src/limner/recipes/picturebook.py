@@ -30,7 +30,9 @@ DRAWN = DrawnPlan(count=40_000, size=128, captions=4, two=0.3)
 def picturebook_autoencoder() -> AutoencoderPlan:
     """The latents are the pictures at 32 × 32, and what is learned is to draw them at 128 × 128."""
     return AutoencoderPlan(
-        config=AutoencoderConfig(encoder="average", factor=4, width=64, multipliers=(1, 2), decoder_blocks=2),
+        config=AutoencoderConfig(
+            encoder="average", latent_channels=3, factor=4, width=64, multipliers=(1, 2), decoder_blocks=2
+        ),
         pictures=AutoencoderPictures(pixels=DRAWN.size),
         drawn=DRAWN,
         dtype="bfloat16",

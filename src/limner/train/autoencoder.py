@@ -110,7 +110,9 @@ class AutoencoderPlan:
         """
         plan = self
         of_train = [f.name for f in fields(TrainSettings)]
-        for assignment in assignments:
+        for assignment in sorted(
+            assignments, key=lambda one: not one.startswith("encoder=")
+        ):  # latent_channels hang on it
             name, value = split_assignment(assignment)
             if name in of_train:
                 typed = getattr(changed(TrainSettings(), {name: value}), name)
@@ -130,9 +132,14 @@ class AutoencoderPlan:
             return changed(self, {name: value})
         if name.startswith("drawn.") and self.drawn is not None:
             return replace(self, drawn=changed(self.drawn, {name.removeprefix("drawn."): value}, "drawn."))
+        values = {name: value}
+        if name == "encoder" and value != self.config.encoder:
+            values["latent_channels"] = str(
+                self.config.channels if value == "average" else AutoencoderConfig.latent_channels
+            )
         for part in ("config", "weights", "pictures"):
             if name in {f.name for f in fields(getattr(self, part))}:
-                plan: AutoencoderPlan = replace(self, **{part: changed(getattr(self, part), {name: value})})
+                plan: AutoencoderPlan = replace(self, **{part: changed(getattr(self, part), values)})
                 if name == "pixels" and plan.drawn is not None:
                     plan = replace(plan, drawn=replace(plan.drawn, size=plan.pictures.pixels))
                 return plan

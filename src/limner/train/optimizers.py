@@ -29,8 +29,12 @@ TOGETHER = 8  # matrices of one shape that Muon orthogonalises at once; of 1, 8 
 class Muon(torch.optim.Muon):
     """torch's own, but for matrices of one shape at once: to bfloat16's rounding the same, at usual widths bit for bit.
 
-    One after the other, the small products of a small model leave most of the threads waiting.
+    One after the other, the small products of a small model leave most of the threads waiting. Updates are as large as AdamW's
+    (``adjust_lr_fn="match_rms_adamw"``).
     """
+
+    def __init__(self, params: Any, *, lr: float, weight_decay: float, momentum: float) -> None:
+        super().__init__(params, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -46,7 +50,6 @@ class Muon(torch.optim.Muon):
             grads = [p.grad for p in params]
             momenta = [self.state[p]["momentum_buffer"] for p in params]
             torch._foreach_lerp_(momenta, grads, 1 - group["momentum"])
-            updates = torch._foreach_lerp(grads, momenta, group["momentum"]) if group["nesterov"] else momenta
             by_shape: dict[tuple[int, int], list[int]] = {}
             for number, p in enumerate(params):
                 by_shape.setdefault((min(p.shape), max(p.shape)), []).append(number)
@@ -54,12 +57,15 @@ class Muon(torch.optim.Muon):
             for numbers in by_shape.values():
                 for start in range(0, len(numbers), TOGETHER):
                     some = numbers[start : start + TOGETHER]
-                    wide = [updates[n].bfloat16() for n in some]
+                    updates = [momenta[n] for n in some]
+                    if group["nesterov"]:
+                        updates = list(torch._foreach_lerp([grads[n] for n in some], updates, group["momentum"]))
+                    wide = [update.bfloat16() for update in updates]
                     wide = [w.T if w.shape[0] > w.shape[1] else w for w in wide]
                     made = orthogonalised(torch.stack(wide), group["ns_coefficients"], group["ns_steps"], group["eps"])
                     for n, one in zip(some, made.unbind(), strict=True):
                         rows, columns = params[n].shape
-                        rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))  # match_rms_adamw
+                        rate = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
                         params[n].add_(one.T if rows > columns else one, alpha=-rate)
 
 
@@ -115,15 +121,7 @@ class Optimizers:
         ]
         self.all: list[torch.optim.Optimizer] = []
         if settings.optimizer == "muon" and matrices:
-            self.all.append(
-                Muon(
-                    matrices,
-                    lr=settings.matrix_rate,
-                    weight_decay=decay,
-                    momentum=settings.momentum,
-                    adjust_lr_fn="match_rms_adamw",
-                )
-            )
+            self.all.append(Muon(matrices, lr=settings.matrix_rate, weight_decay=decay, momentum=settings.momentum))
         else:
             groups.append({"params": matrices, "lr": rate, "weight_decay": decay})
         groups = [group for group in groups if group["params"]]

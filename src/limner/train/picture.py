@@ -6,6 +6,7 @@ The same way as ``limner.train.text``: a ``PicturePlan`` says what is wanted, ``
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -50,7 +51,7 @@ from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, training_summary
 from limner.train.resuming import changed_on_the_way, finished
-from limner.train.run import RunFolder
+from limner.train.run import RunFolder, read_events
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
 from limner.weights.folder import load_model, save_model
@@ -269,7 +270,7 @@ def choose_patch(pixels: int, factor: int = 1) -> int:
 def choose_heads(dim: int) -> int:
     """Heads of about 64, each a multiple of 4, which rotary positions of two axes need."""
     fitting = [heads for heads in range(1, dim // 4 + 1) if dim % (4 * heads) == 0]
-    return min(fitting, key=lambda heads: abs(dim / heads - 64), default=1)
+    return min(fitting, key=lambda heads: abs(math.log(dim / heads / 64)), default=1)
 
 
 def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
@@ -277,12 +278,21 @@ def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
 
     Raises:
         WeightsError: it is missing, damaged, or of another kind.
+        TrainingError: it is a run that is not at its end.
         ConfigError: the pictures' side is no multiple of its factor.
     """
     if picture.autoencoder is None:
         return None
     path = Path(picture.autoencoder)
-    coder, _ = load_autoencoder(path / "model" if (path / "run.json").is_file() else path, dtype=torch.float32)
+    if (path / "run.json").is_file():
+        ended = next((event for event in reversed(read_events(path)) if event["event"] == "ended"), None)
+        if ended is None or ended["reason"] != "finished":
+            raise TrainingError(
+                f"the autoencoder's run {path} is not at its end, but a picture model keeps the autoencoder that it learns with. "
+                f"Go on with `limner train autoencoder --resume {path}`, or name {path / 'model'} to take it as it is."
+            )
+        path = path / "model"
+    coder, _ = load_autoencoder(path, dtype=torch.float32)
     if picture.pixels % coder.factor:
         raise ConfigError(
             f"pixels is {picture.pixels}, but this autoencoder takes multiples of {coder.factor}. "
@@ -353,11 +363,6 @@ def choose(
         ConfigError: a given value that cannot be used.
     """
     picture, given = plan.picture, dict(plan.train)
-    if picture.objects_first and corpus.train.parts is None:
-        raise ConfigError(
-            f"objects_first is {picture.objects_first:g}, but it is known of drawings alone which pixels are an object's. "
-            "Leave it out, or train on --drawings."
-        )
     if given.get("steps") is None and given.get("minutes") is None:
         given["minutes"] = DEFAULT_MINUTES
     given.setdefault("batch_size", min(BATCH_PICTURES, len(corpus.train)))
@@ -495,7 +500,9 @@ class PictureRun:
             self.fixed |= {f"prompt_encoder.{name}": value for name, value in published.items()}  # in its own dtype
             read = FrozenReader(model, self.rows)
         training_set, validation_set = self.latents or (self.corpus.train, self.corpus.validation)
-        batches = PictureBatches(training_set, settings.batch_size, settings.seed, flip=picture.flip)
+        batches = PictureBatches(
+            training_set, settings.batch_size, settings.seed, flip=picture.flip, parts=picture.objects_first > 0
+        )
 
         def batch(index: int) -> PictureStep:
             drawn = batches(index)
@@ -547,8 +554,11 @@ class PictureRun:
         first = self.plan.picture.objects_first
         if not first:
             return None
-        assert batch.parts is not None  # ``choose`` has looked
-        weights = process.object_weights(batch.parts.to(clean.device), max(0.0, 1 - progress / first))
+        strength = max(0.0, 1 - progress / first)
+        if not strength:
+            return torch.ones_like(clean[:, :1])  # and not None, which would be compiled anew
+        assert batch.parts is not None  # ``start`` has looked
+        weights = process.object_weights(batch.parts.to(clean.device), strength)
         return avg_pool2d(weights[:, None], batch.parts.shape[-1] // clean.shape[-1])
 
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -721,6 +731,11 @@ def start(
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
     check_drawn(plan.drawn, plan.picture.pixels)
+    if plan.picture.objects_first and plan.drawn is None:
+        raise ConfigError(
+            f"objects_first is {plan.picture.objects_first:g}, but it is known of drawings alone which pixels are an object's. "
+            "Write --set objects_first=0, or train on --drawings."
+        )
     coder = open_autoencoder(plan.picture)
     path, reader = plan.picture.prompt_encoder, None
     if path is not None:
