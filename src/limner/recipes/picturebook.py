@@ -58,7 +58,7 @@ def picturebook() -> PicturePlan:
             dtype="bfloat16",
         ),
         train={
-            "minutes": 240.0,
+            "minutes": 48.0,
             "batch_size": 128,
             "ema": 0.998,
             "compile": "on",
