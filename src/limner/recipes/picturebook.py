@@ -87,7 +87,7 @@ def picturebook_mini() -> PicturePlan:
             dtype="bfloat16",
         ),
         train={
-            "minutes": 7.0,
+            "minutes": 6.5,
             "batch_size": 64,
             "ema": 0.998,
             "compile": "on",
