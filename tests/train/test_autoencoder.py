@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,9 @@ from limner.train.autoencoder import (
     measure,
     start,
 )
-from limner.train.loop import Outcome, StepReport, Watcher
+from limner.train.loop import Outcome
 from limner.train.run import RunFolder, read_events
+from tests.train import toy
 
 CONFIG = AutoencoderConfig(latent_channels=4, factor=4, width=8, multipliers=(1, 2), decoder_blocks=1)
 SETTINGS: dict[str, Any] = {"steps": 12, "threads": 1, "precision": "float32", "evaluations": 3, "checkpoints": 3}
@@ -52,15 +52,6 @@ def plan(**train: Any) -> AutoencoderPlan:
 
 def begun(path: Path, **train: Any) -> AutoencoderRun:
     return start(plan(**train), path, pictures, HELD_BACK)
-
-
-class StopAfter(Watcher):
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, report: StepReport) -> None:
-        if report.step == self.step:
-            signal.raise_signal(signal.SIGINT)
 
 
 def state(path: Path) -> dict[str, Tensor]:
@@ -105,7 +96,7 @@ def test_a_run_learns_and_leaves_a_model_samples_and_numbers(tmp_path: Path) -> 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path: Path, precision: str) -> None:
     begun(tmp_path / "whole", precision=precision, ema=0.9).train()
-    stopped = begun(tmp_path / "broken", precision=precision, ema=0.9).train([StopAfter(5)])
+    stopped = begun(tmp_path / "broken", precision=precision, ema=0.9).train([toy.StopAfter(5)])
     assert (stopped.reason, stopped.step) == ("interrupted", 5)
     outcome = go_on(tmp_path / "broken", pictures, HELD_BACK).train()
     assert outcome.step == 12
@@ -167,7 +158,7 @@ def test_a_folder_of_pictures_is_learned_and_gone_on_with(folder: Path, tmp_path
     assert ended.step == 12
     _, card = load_autoencoder(tmp_path / "whole" / "model")
     assert (card["trained_on"], card["training"]["pictures"]) == ("data", ended.best_step * 8)  # type: ignore[operator]
-    assert from_folder(folder, tmp_path / "broken").train([StopAfter(5)]).reason == "interrupted"
+    assert from_folder(folder, tmp_path / "broken").train([toy.StopAfter(5)]).reason == "interrupted"
     assert go_on(tmp_path / "broken").finished() is None
     assert go_on(tmp_path / "broken").train().step == 12
     one, other = state(tmp_path / "whole"), state(tmp_path / "broken")

@@ -44,19 +44,6 @@ class Notes(Watcher):
         self.ends.append(outcome)
 
 
-class StopAfter(Watcher):
-    """What a Ctrl-C in the middle does."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def stepped(self, report: StepReport) -> None:
-        if report.step == self.step:
-            import signal
-
-            signal.raise_signal(signal.SIGINT)
-
-
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
@@ -219,9 +206,9 @@ def test_names_of_the_transformer_are_told_apart() -> None:
 )
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path, values: dict[str, Any]) -> None:
     whole, _ = toy.run(tmp_path / "whole", steps=30, **values)
-    _, stopped = toy.run(tmp_path / "parts", steps=30, watchers=(StopAfter(7),), **values)
+    _, stopped = toy.run(tmp_path / "parts", steps=30, watchers=(toy.StopAfter(7),), **values)
     assert (stopped.reason, stopped.step) == ("interrupted", 7)
-    _, stopped = toy.run(tmp_path / "parts", resume=True, steps=30, watchers=(StopAfter(19),), **values)
+    _, stopped = toy.run(tmp_path / "parts", resume=True, steps=30, watchers=(toy.StopAfter(19),), **values)
     assert stopped.step == 19
     np.random.rand(5)  # whatever else draws random numbers between does not matter
     torch.rand(5)
@@ -257,7 +244,7 @@ def test_evaluations_are_worth_their_time_unless_more_are_asked_for(
 
 def test_an_interrupted_run_is_evaluated_at_the_same_steps(tmp_path: Path) -> None:
     notes = Notes()
-    toy.run(tmp_path, steps=100, watchers=(notes, StopAfter(31)))
+    toy.run(tmp_path, steps=100, watchers=(notes, toy.StopAfter(31)))
     toy.run(tmp_path, resume=True, steps=100, watchers=(notes,))
     assert [step for step, _ in notes.evaluations] == [5, 25, 45, 65, 85, 100]
 
@@ -280,9 +267,9 @@ def test_slow_evaluations_are_rare_under_minutes(tmp_path: Path, monkeypatch: py
 
 
 def test_under_minutes_the_clock_goes_on_where_it_stood(tmp_path: Path) -> None:
-    _, stopped = toy.run(tmp_path, minutes=1.0, watchers=(StopAfter(5),))
+    _, stopped = toy.run(tmp_path, minutes=1.0, watchers=(toy.StopAfter(5),))
     notes = Notes()
-    _, again = toy.run(tmp_path, resume=True, minutes=1.0, watchers=(notes, StopAfter(9)))
+    _, again = toy.run(tmp_path, resume=True, minutes=1.0, watchers=(notes, toy.StopAfter(9)))
     assert (again.reason, again.step) == ("interrupted", 9)
     assert notes.steps[0].step == 6
     assert notes.steps[0].elapsed > stopped.elapsed
@@ -359,7 +346,7 @@ def test_events_tell_what_happened(tmp_path: Path) -> None:
 
 
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path: Path) -> None:
-    toy.run(tmp_path, steps=4, watchers=(StopAfter(2),))
+    toy.run(tmp_path, steps=4, watchers=(toy.StopAfter(2),))
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"event": "ste')
     toy.run(tmp_path, resume=True, steps=4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +25,9 @@ from limner.tokens import Tokenizer
 from limner.train import picture
 from limner.train.autoencoder import AutoencoderPictures, AutoencoderPlan
 from limner.train.autoencoder import start as start_autoencoder
-from limner.train.loop import StepReport, Watcher
+from limner.train.loop import Watcher
 from limner.train.picture import PicturePlan, PictureRun, PictureSettings, go_on, listening, start
+from tests.train import toy
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
 SMALL = [
@@ -68,15 +68,6 @@ def squares(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begin(data: Path, out: Path, *changes: str) -> PictureRun:
     plan = PicturePlan(data=(data,), prompts=("a red square on the left", "a blue square on the right"))
     return start(plan.override([*SMALL, *changes]), out, cache=out.with_name("cache"))
-
-
-class Stop(Watcher):
-    def __init__(self, at: int) -> None:
-        self.at = at
-
-    def stepped(self, report: StepReport) -> None:
-        if report.step == self.at:
-            signal.raise_signal(signal.SIGINT)
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -406,7 +397,7 @@ def test_a_resumed_run_to_which_objects_count_first_makes_the_same_weights(tmp_p
     start(plan.override(settings), tmp_path / "whole", cache=tmp_path / "cache").train()
 
     run = start(plan.override(settings), tmp_path / "cut", cache=tmp_path / "cache")
-    assert run.train([Stop(at=3)]).reason == "interrupted"
+    assert run.train([toy.StopAfter(step=3)]).reason == "interrupted"
     go_on(tmp_path / "cut").train()
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(value.equal(second[name]) for name, value in first.items())
@@ -419,6 +410,6 @@ def test_an_autoencoder_that_is_not_finished_is_refused(squares: Path, tmp_path:
     plan = AutoencoderPlan(config, train=train, drawn=drawn, pictures=AutoencoderPictures(pixels=32))
 
     coder = tmp_path / "coder"
-    start_autoencoder(plan, coder, cache=tmp_path / "cache").train([Stop(at=1)])
+    start_autoencoder(plan, coder, cache=tmp_path / "cache").train([toy.StopAfter(step=1)])
     with pytest.raises(TrainingError, match=r"coder is not at its end, but .*limner train autoencoder --resume"):
         begin(squares, tmp_path / "run", f"autoencoder={coder}", "steps=1")

@@ -86,8 +86,7 @@ def test_a_run_learns_and_leaves_a_model(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_a_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
-    from tests.train.test_loop import StopAfter
-    from tests.train.toy import weights
+    from tests.train.toy import StopAfter, weights
 
     settings = ("steps=12", "model.dropout=0.1", "evaluations=2")
     start(plan(corpus, *settings), tmp_path / "whole").train()
@@ -104,8 +103,7 @@ COMPILES = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch.
 @COMPILES
 @pytest.mark.slow  # compiles three times
 def test_a_compiled_text_run_goes_on_bit_for_bit(corpus: Path, tmp_path: Path) -> None:
-    from tests.train.test_loop import StopAfter
-    from tests.train.toy import weights
+    from tests.train.toy import StopAfter, weights
 
     settings = ("steps=6", "model.dropout=0.1", "evaluations=2", "compile=on", "precision=bfloat16")
     start(plan(corpus, *settings), tmp_path / "whole").train()

@@ -6,6 +6,7 @@ python tests/train/toy.py FOLDER STEPS [--saves N] [--sleep SECONDS] [--resume]
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,9 +17,20 @@ import torch._dynamo
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
+from limner.train.loop import Evaluation, Outcome, StepReport, Training, Watcher, resolve
 from limner.train.run import RunFolder
 from limner.train.settings import TrainSettings
+
+
+class StopAfter(Watcher):
+    """What a Ctrl-C in the middle does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def stepped(self, report: StepReport) -> None:
+        if report.step == self.step:
+            signal.raise_signal(signal.SIGINT)
 
 
 class Toy(nn.Module):

@@ -16,7 +16,7 @@ from limner.core.errors import LimnerError, WeightsError
 from limner.models import load
 from limner.recipes.bundle_picture import bundle_picture
 from limner.text.generator import TextGenerator
-from limner.train.run import RunFolder
+from limner.train.run import RunFolder, last_event
 from limner.weights.folder import load_model, save_model
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def bundle(run: Path, note: str = "") -> Path:
         return _small_enough(target)
     model, config, card = load_model(run / "model")
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
+    ended = last_event(events, "ended")
     name = card.get("recipe")
     if name is None:
         raise WeightsError(f"{run} is the run of no recipe, but only those are bundled. Train with --recipe.")

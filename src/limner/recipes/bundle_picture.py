@@ -62,11 +62,11 @@ def bundle_picture(
     from limner.picture.images import grid
     from limner.picture.sheet import contact_sheet
     from limner.tokens import Tokenizer
-    from limner.train.run import read_events
+    from limner.train.run import last_event, read_events
 
     plan = json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]
     events = read_events(run)
-    ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
+    ended = last_event(events, "ended")
     loaded, tokenizer = load_picture_model(run / "model"), Tokenizer.load(run / "model")
     name = loaded.card.get("recipe")
     if name is None:

@@ -45,7 +45,7 @@ from limner.picture.world.scene import sample_scene
 from limner.picture.world.vocabulary import COLOURS
 from limner.recipes.bundle import processor
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
-from limner.train.run import RunFolder
+from limner.train.run import RunFolder, last_event
 from limner.train.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -268,7 +268,7 @@ def bundle_judge(run: Path, out: Path = BUNDLED) -> Path:
         WeightsError: the run is not finished, or the folder cannot be written.
     """
     events = [json.loads(line) for line in (run / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    ended = next((event for event in reversed(events) if event["event"] == "ended"), None)
+    ended = last_event(events, "ended")
     if ended is None or ended["reason"] != "finished":
         raise WeightsError(f"{run} is not finished, but its model card would say so. Train to the end.")
     judge = load_judge(run / "model")

@@ -51,7 +51,7 @@ from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, training_summary
 from limner.train.resuming import changed_on_the_way, finished
-from limner.train.run import RunFolder, read_events
+from limner.train.run import RunFolder, last_event, read_events
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
 from limner.weights.folder import load_model, save_model
@@ -285,7 +285,7 @@ def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
         return None
     path = Path(picture.autoencoder)
     if (path / "run.json").is_file():
-        ended = next((event for event in reversed(read_events(path)) if event["event"] == "ended"), None)
+        ended = last_event(read_events(path), "ended")
         if ended is None or ended["reason"] != "finished":
             raise TrainingError(
                 f"the autoencoder's run {path} is not at its end, but a picture model keeps the autoencoder that it learns with. "

@@ -19,6 +19,7 @@ from limner.train.checkpoint import CheckpointFolder, refuse_file, replace_text
 from limner.weights.files import reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import TextIO
 
@@ -187,3 +188,8 @@ def read_events(path: Path) -> list[dict[str, Any]]:
             if isinstance(event, dict):
                 events.append(event)
     return events
+
+
+def last_event(events: Sequence[dict[str, Any]], kind: str) -> dict[str, Any] | None:
+    """The last of these events that is of a kind, such as ``"ended"``; None: there is none."""
+    return next((event for event in reversed(events) if event["event"] == kind), None)
