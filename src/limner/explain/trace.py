@@ -1,0 +1,150 @@
+"""What was seen of one run: numbers by name and what they are about, in memory and in a file.
+
+A trace file is a safetensors file: eight bytes with the length of a JSON header, the header, the numbers. What the
+trace is about stands in the header's ``__metadata__``, as JSON under ``trace``. The studio and the report read the very
+same bytes, so that whatever they show can be opened here again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_bytes
+from safetensors.numpy import save as save_bytes
+
+from limner.core.errors import DataError, suggest
+from limner.weights.files import reason, refuse_pickle
+
+FORMAT, VERSION = "limner-trace", 1
+KINDS = ("text", "picture")
+MOST_BYTES = 1 << 30  # of a file; a trace is a few megabytes
+KEPT = ("bool", "uint8", "int32", "float16", "float32")  # of these a browser can make arrays without a library
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trace(Mapping[str, Array]):
+    """One run, as far as it was looked at. ``trace[name]`` is a number array; ``list(trace)`` names them.
+
+    Attributes:
+        kind: ``"text"`` or ``"picture"``.
+        about: plain JSON values: the model, the run, how far the replay is from it. docs/traces.md lists them.
+        arrays: as they are kept. Shares are bytes: what they stand for is ``byte / 255 · scales[name]``, and
+            ``trace[name]`` gives that, float32.
+        scales: of the arrays that are bytes for shares.
+    """
+
+    kind: str
+    about: dict[str, Any]
+    arrays: dict[str, Array] = field(repr=False)
+    scales: dict[str, float] = field(default_factory=dict, repr=False)
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self.arrays:
+            raise KeyError(f"the trace has no {name!r}. {suggest(name, self.arrays)}")
+        array = self.arrays[name]
+        if name in self.scales:
+            return array.astype(np.float32) * np.float32(self.scales[name] / 255)
+        return array.astype(np.float32) if array.dtype == np.float16 else array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.arrays)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def to_bytes(self) -> bytes:
+        """The file's content."""
+        for name, array in self.arrays.items():
+            assert array.dtype.name in KEPT, f"{name} is {array.dtype}, which a trace does not keep"
+        said = {"kind": self.kind, "about": self.about, "scales": self.scales}
+        text = json.dumps(said, ensure_ascii=False, allow_nan=False)
+        plain = {name: np.ascontiguousarray(array) for name, array in self.arrays.items()}
+        made: bytes = save_bytes(plain, metadata={"format": FORMAT, "version": str(VERSION), "trace": text})
+        return made
+
+    def save(self, path: Path | str) -> None:
+        """Write the trace; the file is whole or not there.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        path = Path(path)
+        beside = path.with_name(f".{path.name}.part")
+        try:
+            beside.write_bytes(self.to_bytes())
+            os.replace(beside, path)
+        except OSError as problem:
+            beside.unlink(missing_ok=True)
+            raise DataError(
+                f"{path} cannot be written: {reason(problem)}. Choose another place or free some space."
+            ) from problem
+
+
+def shares(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], float]:
+    """Values from 0 up as bytes, and the value that 255 stands for: an error of at most a 510th of the largest."""
+    scale = float(values.max(initial=0.0))
+    if not scale > 0.0:
+        return np.zeros(values.shape, np.uint8), 0.0
+    return (values * (255 / scale)).round().clip(0, 255).astype(np.uint8), scale
+
+
+def load_trace(path: Path | str) -> Trace:
+    """Open a trace file.
+
+    Raises:
+        DataError: it is missing, cut off, of another version or no trace.
+    """
+    path = Path(path)
+    try:
+        refuse_pickle(path)
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise DataError(f"{path} is {size:,} bytes long, but a trace is at most {MOST_BYTES:,}. Give a trace file.")
+        return trace_of(path.read_bytes(), str(path))
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {reason(problem)}. Give a file that Trace.save wrote.") from problem
+
+
+def trace_of(content: bytes, name: str = "the trace") -> Trace:
+    """A trace from a file's content; ``name`` is what a message calls it.
+
+    Raises:
+        DataError: it is cut off, of another version or no trace.
+    """
+    try:
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length]) if 0 < length <= len(content) - 8 else None
+        noted = header["__metadata__"] if header is not None else None
+    except (ValueError, KeyError, TypeError):
+        noted = None
+    if not isinstance(noted, dict) or noted.get("format") != FORMAT:
+        raise DataError(
+            f"{name} is no trace: its header is cut off or of another format. Give a file that Trace.save wrote."
+        )
+    if noted.get("version") != str(VERSION):
+        raise DataError(
+            f"{name} is a trace of version {noted.get('version')!r:.20}, but this limner reads version {VERSION}. "
+            "Make it anew, or open it with the limner that wrote it."
+        )
+    try:
+        said = json.loads(noted["trace"])
+        kind, about, scales = said["kind"], said["about"], said["scales"]
+        arrays = load_bytes(content)
+        fits = kind in KINDS and isinstance(about, dict) and set(scales) <= set(arrays)
+        fits = fits and all(array.dtype.name in KEPT for array in arrays.values())
+        fits = fits and all(isinstance(scale, (int, float)) for scale in scales.values())
+    except (ValueError, KeyError, TypeError, SafetensorError):
+        fits = False
+    if not fits:
+        raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
+    return Trace(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})

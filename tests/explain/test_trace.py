@@ -1,0 +1,90 @@
+"""A trace comes back from its file as it was, and what is no trace is said to be none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from limner.core.errors import DataError
+from limner.explain.trace import Trace, load_trace, shares, trace_of
+
+
+@pytest.fixture
+def trace() -> Trace:
+    weights, scale = shares(np.random.default_rng(0).random((2, 3, 3)).astype(np.float32))
+    arrays = {"ids": np.arange(3, dtype=np.int32), "attention.0": weights, "norm": np.array([1.5, 2.25], np.float16)}
+    return Trace("text", {"tokens": [{"text": "Großmutter </script>"}]}, arrays, {"attention.0": scale})
+
+
+def test_a_trace_comes_back_as_it_was(trace: Trace, tmp_path: Path) -> None:
+    trace.save(tmp_path / "run.trace")
+    back = load_trace(tmp_path / "run.trace")
+    assert (back.kind, back.about, back.scales) == (trace.kind, trace.about, trace.scales)
+    assert sorted(back) == sorted(trace)
+    for name in trace:
+        assert back.arrays[name].dtype == trace.arrays[name].dtype
+        np.testing.assert_array_equal(back[name], trace[name])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.trace"]
+
+
+def test_shares_are_near_what_they_stand_for() -> None:
+    values = np.random.default_rng(1).random((50, 50)).astype(np.float32) * 0.3
+    kept, scale = shares(values)
+    back = Trace("text", {}, {"x": kept}, {"x": scale})["x"]
+    assert np.abs(back - values).max() <= values.max() / 510 * 1.001
+    assert shares(np.zeros(3, np.float32))[1] == 0.0
+
+
+def test_halves_are_read_as_plain_floats(trace: Trace) -> None:
+    assert trace["norm"].dtype == np.float32
+
+
+def test_a_name_that_is_not_there_is_answered_with_the_nearest(trace: Trace) -> None:
+    with pytest.raises(KeyError, match=r"no 'attention\.1'.*attention\.0"):
+        trace["attention.1"]
+
+
+@pytest.mark.parametrize("cut", [0, 4, 8, 40, -1])
+def test_a_file_cut_off_is_said_to_be(trace: Trace, cut: int) -> None:
+    with pytest.raises(DataError, match=r"mine is (no trace|damaged)"):
+        trace_of(trace.to_bytes()[:cut], "mine")
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n" * 9, b"{}", b"\xff" * 64, (2).to_bytes(8, "little") + b"{}"])
+def test_other_files_are_no_traces(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "other"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="other is no trace"):
+        load_trace(path)
+
+
+def test_another_version_is_named(trace: Trace) -> None:
+    content = trace.to_bytes().replace(b'"version":"1"', b'"version":"9"')
+    with pytest.raises(DataError, match="version '9', but this limner reads version 1"):
+        trace_of(content)
+
+
+def test_a_header_that_promises_what_is_not_there(trace: Trace) -> None:
+    content = trace.to_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    said = json.loads(header["__metadata__"]["trace"])
+    for wrong in (said | {"kind": "tune"}, said | {"scales": {"nowhere": 1.0}}, said | {"about": 3}, {}):
+        header["__metadata__"]["trace"] = json.dumps(wrong)
+        made = json.dumps(header).encode()
+        made += b" " * (-len(made) % 8)
+        with pytest.raises(DataError, match="damaged"):
+            trace_of(len(made).to_bytes(8, "little") + made + content[8 + length :])
+
+
+def test_a_place_that_cannot_be_written_is_named(trace: Trace, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere.run\.trace cannot be written"):
+        trace.save(tmp_path / "nowhere" / "run.trace")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone cannot be read"):
+        load_trace(tmp_path / "gone")
