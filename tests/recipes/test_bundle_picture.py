@@ -92,6 +92,7 @@ def test_the_card_of_a_painter_on_latents_says_how_its_autoencoder_was_made(
     start(plan, Path("run"), cache=tmp_path / "cache").train([])
     card = (bundling.bundle_picture(Path("run"), tmp_path / "painter", pictures=7) / "README.md").read_text("utf-8")
     assert "32 × 32, as latents of 8 × 8 × 3 in patches of 4" in card
+    assert ", after 2 steps for its autoencoder, 2 steps" in card
     assert (
         "`limner train recipe picturebook-autoencoder --out runs/picturebook-autoencoder`, then `limner train" in card
     )

@@ -56,6 +56,21 @@ def test_reading_says_nothing_where_there_is_no_terminal(capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("what", "done", "total", "amount"),
+    [("encoding pictures", 1_200, 40_000, "1,200 of 40,000"), ("tokenizing", 1_200, 40_000, "1.2 kB of 40.0 kB")],
+)
+def test_pictures_are_counted_and_files_are_measured(
+    monkeypatch: pytest.MonkeyPatch, what: str, done: int, total: int, amount: str
+) -> None:
+    out = io.StringIO()
+    terminal = Console(file=out, force_terminal=True, width=120, _environ={"TERM": "xterm"})
+    monkeypatch.setattr("rich.console.Console", lambda **_: terminal)
+    with reading_progress() as show:
+        show(what, done, total)
+    assert amount in out.getvalue()
+
+
 def test_lines_tell_the_same() -> None:
     out = io.StringIO()
     lines = Lines(Speed(100), every=0.0, out=out)

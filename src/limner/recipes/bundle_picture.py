@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from limner.core.errors import WeightsError
+from limner.core.errors import WeightsError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,12 +56,14 @@ def bundle_picture(
         WeightsError: the run is none of a recipe, or not finished.
     """
     from limner.models import load
+    from limner.picture.autoencoder import load_autoencoder
     from limner.picture.composition import measure_generator
     from limner.picture.folder import load_picture_model, save_picture_model
     from limner.picture.generator import PictureGenerator
     from limner.picture.images import grid
     from limner.picture.sheet import contact_sheet
     from limner.tokens import Tokenizer
+    from limner.train.picture import CODER
     from limner.train.run import last_event, read_events
 
     plan = json.loads((run / "run.json").read_text(encoding="utf-8"))["plan"]
@@ -76,6 +78,8 @@ def bundle_picture(
     if not any(event["event"] == "result" and event["step"] == ended["step"] for event in events):
         raise WeightsError(f"{run} was stopped while it was judged. Go on with --resume {run}; that takes a minute.")
     card = {**loaded.card, "name": str(name), "minutes": ended["elapsed"] / 60, "note": note}
+    if loaded.model.config.autoencoder is not None:
+        card["autoencoder"] = load_autoencoder(run / CODER)[1].get("training")  # runs of long ago did not keep it
     painter = load(run, dtype="auto")  # as ``limner paint`` has it
     assert isinstance(painter, PictureGenerator)
     found = measure_generator(painter, steps=STEPS, guidance=GUIDANCE, pictures=pictures, progress=progress)
@@ -103,10 +107,13 @@ def model_card(
     block = denoiser.stack.blocks[0]
     assert prompt.encoder is not None
     height, width = config.size
-    needed, before, latents, option = plan["picture"]["autoencoder"], "", "", ""
+    needed, before, latents, option, also = plan["picture"]["autoencoder"], "", "", "", ""
     if config.autoencoder is not None:
         small, coder = [side // config.factor for side in (width, height)], Path(needed).name
         latents = f", as latents of {small[0]} × {small[1]} × {config.autoencoder.latent_channels}"
+        if learned := card.get("autoencoder"):
+            minutes, steps = learned["settings"]["minutes"], counted(learned["steps"], "step")
+            also = f", after {f'{minutes:g} minutes ({steps})' if minutes else steps} for its autoencoder"
         if coder in AUTOENCODER_RECIPES:
             before = f"`limner train recipe {coder} --out runs/{coder}`, then "
         else:
@@ -122,7 +129,7 @@ def model_card(
         "Command": f"{before}`limner train picture --recipe {name} --out runs/{name}{option}`, then "
         f"`python -m limner.recipes.bundle runs/{name}`",
         "Hardware": f"{processor()}, {settings['threads']} threads, {settings['precision']}, no GPU",
-        "Time": f"{card['minutes']:.0f} minutes, {training['steps']:,} steps, {training['pictures']:,} pictures: "
+        "Time": f"{card['minutes']:.0f} minutes{also}, {training['steps']:,} steps, {training['pictures']:,} pictures: "
         f"{training['pictures'] / training['unique_pictures']:.1f} times through all",
         "Held back": f"loss {validation['loss']:.4f}; with another picture's caption "
         f"{validation['loss_other_captions']:.4f}, so it reads its prompt",

@@ -298,23 +298,33 @@ def watchers_for(
     return watchers
 
 
+COUNTED = ("drawing pictures", "encoding pictures")  # what is not measured in bytes
+
+
 @contextmanager
 def reading_progress() -> Iterator[Callable[[str, int, int], None]]:
     """Shows how far reading and tokenizing are: a bar on a terminal, else nothing."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.filesize import decimal
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:  # rich would write an empty line
         yield lambda what, done, total: None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, total: int) -> None:
+            amount = f"{done:,} of {total:,}" if what in COUNTED else f"{decimal(done)} of {decimal(total)}"
             if what not in tasks:
-                tasks[what] = bar.add_task(what, total=total)
-            bar.update(tasks[what], completed=done, total=total)
+                tasks[what] = bar.add_task(what, total=total, amount=amount)
+            bar.update(tasks[what], completed=done, total=total, amount=amount)
 
         yield show

@@ -273,8 +273,8 @@ def choose_heads(dim: int) -> int:
     return min(fitting, key=lambda heads: abs(math.log(dim / heads / 64)), default=1)
 
 
-def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
-    """The autoencoder that the settings name.
+def open_autoencoder(picture: PictureSettings) -> tuple[Autoencoder | None, dict[str, Any]]:
+    """The autoencoder that the settings name, and what it says of itself.
 
     Raises:
         WeightsError: it is missing, damaged, or of another kind.
@@ -282,7 +282,7 @@ def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
         ConfigError: the pictures' side is no multiple of its factor.
     """
     if picture.autoencoder is None:
-        return None
+        return None, {}
     path = Path(picture.autoencoder)
     if (path / "run.json").is_file():
         ended = last_event(read_events(path), "ended")
@@ -292,13 +292,13 @@ def open_autoencoder(picture: PictureSettings) -> Autoencoder | None:
                 f"Go on with `limner train autoencoder --resume {path}`, or name {path / 'model'} to take it as it is."
             )
         path = path / "model"
-    coder, _ = load_autoencoder(path, dtype=torch.float32)
+    coder, card = load_autoencoder(path, dtype=torch.float32)
     if picture.pixels % coder.factor:
         raise ConfigError(
             f"pixels is {picture.pixels}, but this autoencoder takes multiples of {coder.factor}. "
             f"Choose {max(1, round(picture.pixels / coder.factor)) * coder.factor}."
         )
-    return coder
+    return coder, card
 
 
 def make_latents(
@@ -736,7 +736,7 @@ def start(
             f"objects_first is {plan.picture.objects_first:g}, but it is known of drawings alone which pixels are an object's. "
             "Write --set objects_first=0, or train on --drawings."
         )
-    coder = open_autoencoder(plan.picture)
+    coder, coder_card = open_autoencoder(plan.picture)
     path, reader = plan.picture.prompt_encoder, None
     if path is not None:
         reader = open_published(path, plan.picture.context_length)
@@ -769,7 +769,7 @@ def start(
     )
     tokenizer.save(folder.path / "tokenizer")
     if coder is not None:
-        save_autoencoder(folder.path / CODER, coder)  # the run needs it until its end
+        save_autoencoder(folder.path / CODER, coder, coder_card)  # the run needs it until its end
     if reader is not None:
         save_model(folder.path / READER, reader.model, None, reader.card)  # and this
     return PictureRun(plan, corpus, tokenizer, known, choice, folder, latents=latents, long_captions=long_captions)
