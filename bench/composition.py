@@ -75,10 +75,10 @@ def main() -> None:
     found = []
     for number, model in enumerate(chosen.models):
         generator = open_painter(model, dtype="auto")
-        how = {"steps": chosen.steps, "guidance": chosen.guidance}
-        composition = measure_generator(generator, **how, pictures=chosen.pictures, seed=chosen.seed)
-        how |= {"model": model, "sha256": generator.sha256, "dtype": str(generator.dtype).removeprefix("torch.")}
-        found.append(composition.to_dict() | how)
+        composition = measure_generator(
+            generator, steps=chosen.steps, guidance=chosen.guidance, pictures=chosen.pictures, seed=chosen.seed
+        )
+        found.append(composition.to_dict() | {"model": model})
         print(
             f"{model}: held-back triples {found[-1]['heldout_triples']:.1%}, seen {found[-1]['seen_triples']:.1%}, "
             f"binding {found[-1]['binding']:.1%}, held back {found[-1]['heldout_binding']:.1%}",

@@ -47,9 +47,8 @@ def main() -> None:
         from limner.picture.composition import measure_generator
 
         generator = open_painter(str(run), dtype="auto", threads=chosen.threads)
-        how = {"steps": chosen.steps, "guidance": chosen.guidance}
-        found = measure_generator(generator, **how, pictures=chosen.pictures)
-    figures = found.to_dict() | how | {"sha256": generator.sha256, "dtype": str(generator.dtype).removeprefix("torch.")}
+        found = measure_generator(generator, steps=chosen.steps, guidance=chosen.guidance, pictures=chosen.pictures)
+    figures = found.to_dict()
     reached = figures["heldout_triples"] >= AIM and wall <= SECONDS
     print(
         f"{wall:.0f} s on {chosen.threads} threads; held-back triples {figures['heldout_triples']:.1%}, seen "

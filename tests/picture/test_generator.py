@@ -14,9 +14,11 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, ContextError, DataError, LimnerError, WeightsError
 from limner.core.tap import Editor, Recorder
+from limner.picture.autoencoder import AutoencoderConfig
 from limner.picture.config import DiffusionConfig, Flow, Quantity, VariancePreserving
 from limner.picture.generator import PictureGenerator, between
 from limner.picture.guidance import Guide
+from limner.picture.images import to_tensor
 from limner.picture.painting import Look, PaintSettings, looks_of, new_seed
 from limner.picture.process import add_noise, levels
 from limner.picture.samplers import SAMPLERS
@@ -271,6 +273,22 @@ def test_inpainting_keeps_every_pixel_that_is_not_white(tokenizer: Tokenizer, sa
     assert torch.allclose(
         kept, torch.from_numpy(pixels(start)[:, SIDE // 2 :] / 127.5 - 1).permute(2, 0, 1).float(), atol=1e-3
     )
+
+
+def test_inpainting_on_small_pictures_as_latents_keeps_every_pixel_that_is_not_white(tokenizer: Tokenizer) -> None:
+    coder = AutoencoderConfig(encoder="average", latent_channels=3, factor=4, width=8, multipliers=(1, 2))
+    painter = make_painter(tokenizer, autoencoder=coder, patch=2)
+    start = drawing()
+    mask = Image.new("L", (SIDE, SIDE))
+    mask.paste(255, (0, 0, 7, 9))  # ends within a latent's place, which is then painted whole and cut
+    (made,) = painter.generate(FOX, seed=1, steps=4, start=start, mask=mask)
+    new, old, open_ = pixels(made.image), pixels(start), np.asarray(mask) > 0
+    assert (new[~open_] == old[~open_]).all()
+    assert (new[open_] != old[open_]).mean() > 0.5
+    seen, known = made.looks[-1].seen.float(), painter.model.to_latent(to_tensor(start))[0]
+    assert torch.allclose(seen[:, :, 2:], known[:, :, 2:], atol=1e-2)
+    assert torch.allclose(seen[:, 3:], known[:, 3:], atol=1e-2)
+    assert (seen[:, :3, :2] - known[:, :3, :2]).abs().max() > 0.1
 
 
 @torch.no_grad()

@@ -168,21 +168,14 @@ def picture_model(
             seed=seed,
             progress=lambda done, total: advance(done * pictures // total),
         )
-    how = {
-        "model": model,
-        "sha256": generator.sha256,
-        "dtype": str(generator.dtype).removeprefix("torch."),
-        "steps": steps,
-        "guidance": guidance,
-    }
     if as_json:
         import json
 
-        print(json.dumps(found.to_dict() | how, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(found.to_dict(), ensure_ascii=False, allow_nan=False))
     else:
         _print_composition(found)
     if out is not None:  # last: where it cannot be written, the numbers are not lost
-        save_png(contact_sheet(found), out, {"measured": how})
+        save_png(contact_sheet(found), out, {"measured": dict(found.made_with)})
 
 
 def _check_sheet(out: Path) -> None:

@@ -133,6 +133,7 @@ class Composition:
         agreement: share of pictures that both judges read alike.
         probe_fid: Fréchet distance on the classifier's features between these pictures and drawings of their scenes.
         probe_fid_floor: the same between two sets of drawings.
+        made_with: what painted them, and how: plain JSON values.
     """
 
     pictures: int
@@ -146,6 +147,7 @@ class Composition:
     probe_fid: float
     probe_fid_floor: float
     cases: tuple[Case, ...] = field(default=(), compare=False, repr=False)
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; shares as fractions, the classifier's at the top."""
@@ -177,6 +179,7 @@ class Composition:
             "pictures": self.pictures,
             "size": self.size,
             "seed": self.seed,
+            **self.made_with,
         }
 
 
@@ -404,7 +407,15 @@ def measure_generator(
         painted = generator.generate(list(prompts), seed=seed, steps=steps, guidance=guidance)
         return [one.image for one in painted]
 
-    return measure(paint, size=width, pictures=pictures, seed=seed, progress=progress)
+    found = measure(paint, size=width, pictures=pictures, seed=seed, progress=progress)
+    made_with = {
+        "model": str(generator.card.get("name", "")),
+        "sha256": generator.sha256,
+        "dtype": str(generator.dtype).removeprefix("torch."),
+        "steps": steps,
+        "guidance": guidance,
+    }
+    return replace(found, made_with=made_with)
 
 
 def ceiling_of(reader: Reader, size: int, count: int) -> dict[str, Share]:
