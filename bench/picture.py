@@ -8,12 +8,13 @@ cross-attention, feed-forward, one condition for all layers). Training: batch 16
 limner's own loop, theirs a plain PyTorch loop, bfloat16 under autocast as people use it. Painting: 16 pictures, 25
 steps of DDIM, guidance on, from prompt vectors to latents; ours a picture at a time, so that each is the one that its
 seed makes alone, theirs all together, as diffusers does. All sides are processes that take turns step by step.
-``--cost`` prints instead how our training and painting grow with resolution and steps.
+"outside" is the share of painting that is spent outside the network. ``--cost`` prints instead how our training and painting grow with resolution and steps.
 """
 
 from __future__ import annotations
 
 import contextlib
+import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -263,10 +264,14 @@ def main() -> None:
                 )
                 for name, compiled in ways
             }
-            found = sides.in_turn(started, chosen.turns)
+            found = sides.in_turn(started, chosen.turns, warm=2 if what == "training" else 1)
             for name, row in found.items():
-                row["ratio"] = found["diffusers"]["seconds"] / row["seconds"]
+                pairs = zip(found["diffusers"]["all"], row["all"], strict=True)
+                row["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
                 figure = f"{BATCH / row['seconds']:.1f} pictures/s" if what == "training" else f"{row['seconds']:.1f} s"
+                if what == "painting" and name == "limner":
+                    row["outside"] = row["value"] / row["seconds"]
+                    figure = f"{figure}, {row['outside']:.1%} outside"
                 print(f"{what:10} {precision:10} {name:22} {figure:>22} {row['ratio']:15.2f}", flush=True)
             results[f"{what} {precision}"] = found
     first = next(iter(results.values()))

@@ -62,15 +62,28 @@ class Side:
         self.process.wait()
 
 
-def in_turn(sides: Mapping[str, Side], turns: int) -> dict[str, dict[str, float]]:
-    """A step of each in turn, after two that are not counted: the median seconds of each, and of its first step."""
+def in_turn(sides: Mapping[str, Side], turns: int, warm: int = 2) -> dict[str, dict[str, Any]]:
+    """A step of each in turn, after ``warm`` that are not counted.
+
+    Returns:
+        For each side the median of its ``seconds`` and of its steps' ``value``, ``first_step_s``, and ``all`` its seconds.
+    """
     firsts = {name: side.step()["seconds"] for name, side in sides.items()}
-    for side in sides.values():
-        side.step()
-    times: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(warm - 1):
+        for side in sides.values():
+            side.step()
+    steps: dict[str, list[dict[str, Any]]] = {name: [] for name in sides}
     for _ in range(turns):
         for name, side in sides.items():
-            times[name].append(side.step()["seconds"])
+            steps[name].append(side.step())
     for side in sides.values():
         side.close()
-    return {name: {"seconds": statistics.median(each), "first_step_s": firsts[name]} for name, each in times.items()}
+    return {
+        name: {
+            "seconds": statistics.median(step["seconds"] for step in each),
+            "value": statistics.median(step["value"] for step in each),
+            "first_step_s": firsts[name],
+            "all": [step["seconds"] for step in each],
+        }
+        for name, each in steps.items()
+    }
