@@ -277,7 +277,20 @@ def tree() -> str:
     package = ROOT / "src" / "limner"
     lines = ["```text", "src/limner/"]
     entries = sorted(path for path in package.iterdir() if (path / "__init__.py").exists() or path.suffix == ".py")
-    order = ["core", "tokens", "weights", "data", "text", "picture", "models.py", "train", "explain", "recipes", "cli"]
+    order = [
+        "core",
+        "tokens",
+        "weights",
+        "data",
+        "text",
+        "picture",
+        "models.py",
+        "train",
+        "explain",
+        "studio",
+        "recipes",
+        "cli",
+    ]
     entries = [path for path in entries if not path.name.startswith("__")]
     for path in sorted(entries, key=lambda path: order.index(path.name) if path.name in order else len(order)):
         name = f"{path.name}/" if path.is_dir() else path.name
