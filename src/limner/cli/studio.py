@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import threading
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from limner.studio.server import PORT, serve
+from limner.studio.worker import THREAD
 
 app = typer.Typer()
 
@@ -55,13 +59,14 @@ def studio(
     try:
         serve(host=host, port=port, runs=runs, device=device, key=key, ready=ready)
     except KeyboardInterrupt:
-        print("The studio is closed.", file=sys.stderr)
+        print("The studio is closed.", file=sys.stderr, flush=True)
+        if any(thread.name == THREAD for thread in threading.enumerate()):
+            # It is deep in a computation, or still loading torch. There is nothing to save, and nothing to wait for.
+            os._exit(0)
 
 
 def _open(address: str) -> None:
     """Open a browser, if there is one; a thread of its own, for some wait until it is closed."""
-    import contextlib
-    import threading
     import webbrowser
 
     def show() -> None:

@@ -70,7 +70,9 @@ def make_app(studio: Studio, *, host: str = "127.0.0.1", key: str | None = None)
         path = request.path_params["path"]
         if path.startswith("api/"):
             if any(route.path_regex.match(f"/{path}") for route in asked):
-                return _failure(405, f"{'/' + path!r:.80} is asked with GET, but it answers to POST alone. Send a POST.")
+                return _failure(
+                    405, f"{'/' + path!r:.80} is asked with GET, but it answers to POST alone. Send a POST."
+                )
             known = "but docs/studio.md lists what can be asked"
             return _failure(404, f"there is no {'/' + path!r:.80}, {known}. Correct the address.")
         found = find_page(studio.pages, path)

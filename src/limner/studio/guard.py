@@ -168,7 +168,7 @@ class Guard:
         """Answer a visit with the right ``?key=…``: keep it in a cookie, and lead on to the address without it."""
         assert self.key is not None
         rest = "&".join(part for part in asked.raw_query.split("&") if part and not part.startswith("key="))
-        path = "/" + asked.raw_path.lstrip("/")  # with two, it would lead to another host
+        path = "/" + asked.raw_path.lstrip("/\\")  # with two, it would lead to another host
         # Lax, not Strict: whoever follows a link to this address from a letter comes from another site.
         headers = HEADERS | {
             "location": f"{path}?{rest}" if rest else path,

@@ -40,6 +40,7 @@ def runs(studio: Studio, ask: None, job: Job) -> dict[str, Any]:
 def _run(studio: Studio, name: str) -> dict[str, Any]:
     folder = studio.shelf.run(name)
     plan = _plan(folder)
+    settings = _part(plan, "train")
     events, _ = read_new(folder / EVENTS, 0)
     steps = [event for event in events if isinstance(event.get("step"), int)]
     evaluations = [event for event in events if event.get("event") == "evaluation"]
@@ -55,8 +56,8 @@ def _run(studio: Studio, name: str) -> dict[str, Any]:
         "state": state,
         "finished": state == "finished",
         "step": steps[-1]["step"] if steps else 0,
-        "steps": (plan.get("settings") or {}).get("steps"),
-        "minutes": (plan.get("settings") or {}).get("minutes"),
+        "steps": settings.get("steps"),
+        "minutes": settings.get("minutes"),
         "loss": losses[-1] if losses else None,
         "best": min(losses, default=None),
         "checkpoints": _steps_kept(folder),
@@ -70,6 +71,11 @@ def _plan(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return plan if isinstance(plan, dict) else {}
+
+
+def _part(plan: dict[str, Any], name: str) -> dict[str, Any]:
+    part = plan.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def _state(events: list[dict[str, Any]], changed: float) -> str:
@@ -170,7 +176,7 @@ def probes(studio: Studio, ask: AskRun, job: Job) -> dict[str, Any]:
                 found.setdefault(name, []).append({"step": event["step"], "right": right, "wrong": wrong})
     planned = {
         f"{probe['prompt']} →{probe['right']} /{probe['wrong']}": probe
-        for probe in _plan(folder).get("probes") or []
+        for probe in _part(_plan(folder), "plan").get("probes") or []
         if isinstance(probe, dict) and {"prompt", "right", "wrong"} <= set(probe)
     }
     told = [{"name": name, **planned.get(name, {}), "points": points} for name, points in found.items()]

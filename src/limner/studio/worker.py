@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 Message = tuple[Literal["event", "result", "failed"], Any]
+THREAD = "limner-worker"
 Work = Callable[["Job"], Any]
 
 
@@ -76,7 +77,7 @@ class Worker:
 
     def start(self) -> None:
         """Begin."""
-        self._thread = threading.Thread(target=self._run, name="limner-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
     def submit(self, job: Job) -> None:
@@ -115,7 +116,7 @@ class Worker:
             job.leave()
             job.tell(("failed", GoneError()))
 
-    def close(self, seconds: float = 5.0) -> bool:
+    def close(self, seconds: float = 0.5) -> bool:
         """Drop all jobs and end the thread; whether it ended within so many seconds."""
         self.cancel()
         if self._thread is None:
