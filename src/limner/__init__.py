@@ -32,6 +32,22 @@ if TYPE_CHECKING:
     from limner.core.tap import Editor as Editor
     from limner.core.tap import Recorder as Recorder
     from limner.core.tap import Tap as Tap
+    from limner.explain.changes import AttentionOff as AttentionOff
+    from limner.explain.changes import FeedForwardOff as FeedForwardOff
+    from limner.explain.changes import HeadOff as HeadOff
+    from limner.explain.changes import NeuronOff as NeuronOff
+    from limner.explain.changes import Patch as Patch
+    from limner.explain.changes import PositionsOff as PositionsOff
+    from limner.explain.changes import Steer as Steer
+    from limner.explain.changes import TextChange as TextChange
+    from limner.explain.changes import change_from_dict as change_from_dict
+    from limner.explain.changes import compare as compare
+    from limner.explain.changes import tap_for as tap_for
+    from limner.explain.ledger import ledger as ledger
+    from limner.explain.text_trace import TextTrace as TextTrace
+    from limner.explain.text_trace import trace_text as trace_text
+    from limner.explain.trace import Trace as Trace
+    from limner.explain.trace import load_trace as load_trace
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
@@ -60,6 +76,22 @@ _HOMES = {
         "WeightsError",
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
+    "limner.explain.changes": (
+        "AttentionOff",
+        "FeedForwardOff",
+        "HeadOff",
+        "NeuronOff",
+        "Patch",
+        "PositionsOff",
+        "Steer",
+        "TextChange",
+        "change_from_dict",
+        "compare",
+        "tap_for",
+    ),
+    "limner.explain.ledger": ("ledger",),
+    "limner.explain.text_trace": ("TextTrace", "trace_text"),
+    "limner.explain.trace": ("Trace", "load_trace"),
     "limner.models": ("catalogue", "export", "load"),
     "limner.picture.generator": ("PictureGenerator",),
     "limner.picture.images": ("read_settings",),
