@@ -66,6 +66,7 @@ STEPS = {
     "embedding.positions": "the vectors that say where each token stands, added to them",
     "embedding.segments": "the vectors that say which segment each token belongs to, added to them",
     "embedding.output": "what the first layer reads",
+    "places": "where the tokens stand, by which queries and keys are turned",
     "attention.query": "queries, after any norm and rotation",
     "attention.key": "keys, after any norm and rotation",
     "attention.value": "values",
@@ -146,9 +147,12 @@ def taps() -> str:
     }
 
     def shape(name: str, value: torch.Tensor) -> str:
-        words = {2: [], 3: ["batch"], 4: ["batch", "kv heads" if name.endswith((".key", ".value")) else "heads"]}[
-            value.dim()
-        ]
+        words = {
+            1: [],
+            2: [],
+            3: ["batch"],
+            4: ["batch", "kv heads" if name.endswith((".key", ".value")) else "heads"],
+        }[value.dim()]
         return f"({', '.join([*words, *(sizes[size] for size in value.shape[len(words) :])])})"
 
     lines = [

@@ -48,6 +48,18 @@ if TYPE_CHECKING:
     from limner.explain.text_trace import trace_text as trace_text
     from limner.explain.trace import Trace as Trace
     from limner.explain.trace import load_trace as load_trace
+    from limner.explain.drift import drift as drift
+    from limner.explain.order import compare_order as compare_order
+    from limner.explain.positions import read_positions as read_positions
+    from limner.explain.positions import without_positions as without_positions
+    from limner.explain.vectors import WordVectors as WordVectors
+    from limner.explain.vectors import analogy as analogy
+    from limner.explain.vectors import common_words as common_words
+    from limner.explain.vectors import neighbours as neighbours
+    from limner.explain.vectors import read_vectors as read_vectors
+    from limner.explain.vectors import similarity as similarity
+    from limner.explain.vectors import table_vectors as table_vectors
+    from limner.explain.word_map import map_words as map_words
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
@@ -92,6 +104,19 @@ _HOMES = {
     "limner.explain.ledger": ("ledger",),
     "limner.explain.text_trace": ("TextTrace", "trace_text"),
     "limner.explain.trace": ("Trace", "load_trace"),
+    "limner.explain.drift": ("drift",),
+    "limner.explain.order": ("compare_order",),
+    "limner.explain.positions": ("read_positions", "without_positions"),
+    "limner.explain.vectors": (
+        "WordVectors",
+        "analogy",
+        "common_words",
+        "neighbours",
+        "read_vectors",
+        "similarity",
+        "table_vectors",
+    ),
+    "limner.explain.word_map": ("map_words",),
     "limner.models": ("catalogue", "export", "load"),
     "limner.picture.generator": ("PictureGenerator",),
     "limner.picture.images": ("read_settings",),

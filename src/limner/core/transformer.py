@@ -77,7 +77,7 @@ class Stack(nn.Module):
         if positions is None:
             positions = torch.arange(start, start + time, device=x.device)
         positions = tap("places", positions)
-        views = [self._view(kind, positions, start, time, mask, documents, cache) for kind in range(self.kinds)]
+        views = [self._view(kind, positions, start, time, mask, documents, cache, tap) for kind in range(self.kinds)]
         cross_view = View(mask=None if memory_mask is None else memory_mask[:, None, None, :].bool())
         for index, module in list(enumerate(self.layers))[first:]:
             layer = cast("Block", module)
@@ -113,18 +113,19 @@ class Stack(nn.Module):
         mask: Tensor | None,
         documents: Tensor | None,
         cache: Cache | None,
+        tap: Tap,
     ) -> View:
         attention = self.config.blocks[kind].attention
         queries = torch.arange(start, start + time, device=positions.device)
         keys = queries if cache is None else cache.layers[kind].slots(start, time)
         allowed, causal = visible(
-            attention, causal=self.config.causal, queries=queries, keys=keys, real=mask, documents=documents
+            attention, causal=self.config.causal, queries=queries, keys=keys, real=mask, documents=documents, tap=tap
         )
         turn = None
         if isinstance(attention.positions, RotaryPositions):
             grows = isinstance(attention.positions.scaling, DynamicScaling)
             frequencies, magnitude = self._turn(kind, start + time) if grows else self.turns[kind]
-            turn = rotation(positions, frequencies, magnitude, attention.positions.axes)
+            turn = rotation(tap("places", positions), frequencies, magnitude, attention.positions.axes)
         return View(turn, allowed, causal, start, ordered=self.config.causal and cache is None)
 
     def _turn(self, kind: int, length: int) -> tuple[Tensor, float]:
