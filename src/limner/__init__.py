@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     from limner.core.tap import Editor as Editor
     from limner.core.tap import Recorder as Recorder
     from limner.core.tap import Tap as Tap
+    from limner.explain.picture_causal import picture_causal_map as picture_causal_map
+    from limner.explain.picture_changes import PictureChange as PictureChange
+    from limner.explain.picture_changes import RemoveWord as RemoveWord
+    from limner.explain.picture_changes import ReplaceWord as ReplaceWord
+    from limner.explain.picture_changes import WeighWord as WeighWord
+    from limner.explain.picture_changes import compare_pictures as compare_pictures
+    from limner.explain.picture_changes import paint_changed as paint_changed
+    from limner.explain.picture_trace import PictureTrace as PictureTrace
+    from limner.explain.picture_trace import trace_picture as trace_picture
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
@@ -60,6 +69,16 @@ _HOMES = {
         "WeightsError",
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
+    "limner.explain.picture_causal": ("picture_causal_map",),
+    "limner.explain.picture_changes": (
+        "PictureChange",
+        "RemoveWord",
+        "ReplaceWord",
+        "WeighWord",
+        "compare_pictures",
+        "paint_changed",
+    ),
+    "limner.explain.picture_trace": ("PictureTrace", "trace_picture"),
     "limner.models": ("catalogue", "export", "load"),
     "limner.picture.generator": ("PictureGenerator",),
     "limner.picture.images": ("read_settings",),
