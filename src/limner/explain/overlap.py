@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 TIMES = (0.3, 0.5, 0.7, 0.9)  # of noise; what a sampler passes through
 THRESHOLD = 0.4  # of a map's largest value: one threshold for all maps, chosen before any was seen
 THRESHOLDS = tuple(at / 20 for at in range(1, 20))
-OBJECTS = ("animal", "hat", "colour")  # whose words; those of the colour are held against the hat
+OBJECTS = ("animal", "hat", "colour", "colour and hat")  # whose words; all but the first are held against the hat
 
 Mask = NDArray[np.bool_]
 Map = NDArray[np.float32]
@@ -104,7 +104,7 @@ class Overlap:
             "scores": self.scores,
             "shuffled": self.shuffled,
             "times": self.times,
-            "heads": {name: values.round(3).tolist() for name, values in self.heads.items()},
+            "heads": {name: values.astype(float).round(3).tolist() for name, values in self.heads.items()},
         }
 
 
@@ -212,6 +212,7 @@ def words_of_scene(scene: Scene, words: Sequence[str]) -> list[Wanted]:
         if figure.hat is not None and figure.colour is not None:
             take(figure.colour, "colour", number)
             take(HAT_WORDS[figure.hat][0], "hat", number)
+            found.append(Wanted("colour and hat", number, found[-2].words + found[-1].words))
     return found
 
 
