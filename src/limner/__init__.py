@@ -60,6 +60,15 @@ if TYPE_CHECKING:
     from limner.explain.vectors import similarity as similarity
     from limner.explain.vectors import table_vectors as table_vectors
     from limner.explain.word_map import map_words as map_words
+    from limner.explain.picture_causal import picture_causal_map as picture_causal_map
+    from limner.explain.picture_changes import PictureChange as PictureChange
+    from limner.explain.picture_changes import RemoveWord as RemoveWord
+    from limner.explain.picture_changes import ReplaceWord as ReplaceWord
+    from limner.explain.picture_changes import WeighWord as WeighWord
+    from limner.explain.picture_changes import compare_pictures as compare_pictures
+    from limner.explain.picture_changes import paint_changed as paint_changed
+    from limner.explain.picture_trace import PictureTrace as PictureTrace
+    from limner.explain.picture_trace import trace_picture as trace_picture
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
@@ -117,6 +126,16 @@ _HOMES = {
         "table_vectors",
     ),
     "limner.explain.word_map": ("map_words",),
+    "limner.explain.picture_causal": ("picture_causal_map",),
+    "limner.explain.picture_changes": (
+        "PictureChange",
+        "RemoveWord",
+        "ReplaceWord",
+        "WeighWord",
+        "compare_pictures",
+        "paint_changed",
+    ),
+    "limner.explain.picture_trace": ("PictureTrace", "trace_picture"),
     "limner.models": ("catalogue", "export", "load"),
     "limner.picture.generator": ("PictureGenerator",),
     "limner.picture.images": ("read_settings",),
