@@ -444,7 +444,7 @@ def log_sums(logits: Tensor) -> tuple[Tensor, Tensor]:
         torch.mul(below, 10 / tenths, out=powers).exp_()
         sums[:, tenths - 1] = powers.sum(dim=-1)
         while tenths % 2 == 0:
-            tenths //= 2  # noqa: PLW2901 — the same numbers, squared
+            tenths //= 2
             powers.square_()
             sums[:, tenths - 1] = powers.sum(dim=-1)
             if tenths == 10:

@@ -17,7 +17,6 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from limner.core.config import ALiBiPositions, LearnedPositions, ModelConfig, RotaryPositions, SinusoidalPositions
