@@ -367,7 +367,7 @@ def _predict(
     asked: dict[int, Tensor] = {}
     if compare is not None:
         made.compared = torch.empty(compare[1].shape)
-        asked = {place: row for place, row in zip(compare[0], compare[1], strict=True)}
+        asked = dict(zip(compare[0], compare[1], strict=True))
         order = {place: number for number, place in enumerate(compare[0])}
     step = max(1, BLOCK // vocab_size)
     for start in range(0, time, step):
