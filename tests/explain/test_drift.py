@@ -10,7 +10,8 @@ import torch
 
 from limner.core.errors import ContextError, DataError
 from limner.core.tap import Recorder
-from limner.explain.drift import drift, find_word
+from limner.explain.drift import drift
+from limner.explain.reading import find_word
 from limner.models import load
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator

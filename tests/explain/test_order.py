@@ -108,6 +108,14 @@ def test_positions_off_is_off_token_by_token_through_a_cache_too(tokenizer: Toke
         torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-4, rtol=1e-4)
 
 
+def test_positions_off_reaches_models_within_models() -> None:
+    tap = without_positions()
+    assert tap.at("decoder").at("embedding").wants("positions")
+    assert tap.at("prompt").wants("places")
+    assert tap.at("look.3").wants("positions")
+    assert not tap.at("layer.0").at("attention").wants("query")
+
+
 def test_added_vectors_are_those_that_the_model_adds(wordpiece: Tokenizer, minilm: TextEncoder) -> None:
     for encoder in (small_encoder(wordpiece, "learned"), small_encoder(wordpiece, "sinusoidal"), minilm):
         text = "the curious cat saw the moon"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from limner.core.errors import ConfigError, DataError, TokenizerError
+from limner.explain.reading import word_ids
 from limner.explain.vectors import (
     WordVectors,
     analogy,
@@ -17,7 +18,6 @@ from limner.explain.vectors import (
     read_vectors,
     similarity,
     table_vectors,
-    word_ids,
 )
 from limner.models import load
 from limner.text.encoder import TextEncoder
@@ -99,6 +99,15 @@ def test_everyday_words_read_through_the_model(minilm: TextEncoder) -> None:
     assert found.vector_of == "the word, read through the model"
 
 
+def test_a_bank_by_a_river_has_other_neighbours_than_one_that_lends(minilm: TextEncoder) -> None:
+    words = read_vectors(minilm, ["river", "financial", "summer", "piano", "branch"])
+    for text, nearest in (("We sat on the bank of the river", "river"), ("The bank lent her money", "financial")):
+        found = neighbours(minilm, "bank", among=words, within=text)
+        assert found.found[0].word == nearest
+        assert found.vector_of == "the word within its text"
+        assert found.tokens == ["bank"]
+
+
 def test_the_common_words_of_a_tokenizer_are_english(minilm: TextEncoder, story: TextGenerator) -> None:
     words = common_words(minilm, 3000)
     assert len(set(words)) == 3000
@@ -178,6 +187,10 @@ def test_words_that_cannot_be_asked(encoder: TextEncoder, tokenizer: Tokenizer) 
         similarity(encoder, "cat", "tree", among="tables")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="the model writes, but words are read through an encoder"):
         neighbours(writer, "cat", among="words")
+    with pytest.raises(ConfigError, match="within is a text, but the table knows no text"):
+        neighbours(encoder, "cat", within="a cat")
+    with pytest.raises(DataError, match="the word is 'cat', but the text 'a moon' does not hold it"):
+        neighbours(encoder, "cat", among=["moon"], within="a moon")
     with pytest.raises(DataError, match="words is empty"):
         read_vectors(encoder, [])
     with pytest.raises(DataError, match="words is empty"):
