@@ -77,7 +77,6 @@ def test_every_step_is_named() -> None:
     assert set(recorder.values) == {
         *(f"embedding.{name}" for name in ("token", "positions", "segments", "output")),
         *(f"layer.0.attention.{name}" for name in ("query", "key", "value", "weights", "mixed", "output")),
-        "places",
         "layer.0.residual_attention",
         "layer.0.feed_forward.hidden",
         "layer.0.feed_forward.output",
@@ -85,6 +84,23 @@ def test_every_step_is_named() -> None:
         "final_norm",
         "logits",
     }
+
+
+@torch.inference_mode()
+def test_where_tokens_stand_can_be_seen_and_changed() -> None:
+    """Turned as if all stood at one place, or not made to pay for distance, a bidirectional text has no order."""
+    text, order = ids(), torch.randperm(20)
+    for positions, step, seen in (
+        (RotaryPositions(), "places", list(range(20))),
+        (ALiBiPositions(), "slopes", [0.25, 0.0625, 0.015625, 0.00390625]),
+    ):
+        model = build(decoder(positions=positions, causal=False))
+        recorder = Recorder([step])
+        model(text, tap=recorder)
+        assert recorder[step].tolist() == seen
+        off = Editor({step: torch.zeros_like})
+        assert (model(text[:, order], tap=off) - model(text, tap=off)[:, order]).abs().max() <= 1e-5
+        assert (model(text[:, order]) - model(text)[:, order]).abs().max() > 1e-2
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Models small enough to be looked at whole, one of each build."""
+"""Models small enough to be looked at whole, one of each build, and the published encoder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ from limner.core.config import (
     LayerNorm,
     LearnedPositions,
     ModelConfig,
+    RotaryPositions,
     SinusoidalPositions,
     StackConfig,
 )
+from limner.core.errors import MissingExtraError
 from limner.core.transformer import Transformer
+from limner.models import load
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer, train_tokenizer
 from tests.text.conftest import STORY, make_generator, randomize, tiny_config
+from tests.text.conftest import tokenizer as tokenizer
 
 KINDS = ("rotary", "learned", "sliding", "sandwich", "softcaps", "alibi", "sinusoidal")
 
@@ -87,3 +91,46 @@ def encoder() -> TextEncoder:
         head=None,
     )
     return TextEncoder(randomize(Transformer(config)), words, card={"name": "tiny"})
+
+
+# ── meaning and order ────────────────────────────────────────────────────────────────────────────────────
+
+POSITIONS = {
+    "learned": LearnedPositions(),
+    "sinusoidal": SinusoidalPositions(),
+    "rotary": RotaryPositions(),
+    "alibi": ALiBiPositions(),
+}
+
+
+@pytest.fixture(scope="session")
+def minilm() -> TextEncoder:
+    """all-MiniLM-L6-v2, which the extra ``meaning`` brings."""
+    try:
+        model = load("all-minilm-l6-v2")
+    except MissingExtraError as problem:
+        pytest.skip(str(problem))
+    assert isinstance(model, TextEncoder)
+    return model
+
+
+@pytest.fixture(scope="session")
+def wordpiece() -> Tokenizer:
+    return train_tokenizer("wordpiece", [STORY] * 4, vocab_size=220, special=["[PAD]", "[CLS]", "[SEP]"])
+
+
+def small_encoder(tokenizer: Tokenizer, kind: str) -> TextEncoder:
+    """An encoder with random weights that tells where tokens stand in this way, or in none."""
+    positions = POSITIONS.get(kind)
+    added = positions if isinstance(positions, LearnedPositions | SinusoidalPositions) else None
+    within = {} if positions is None or added is not None else {"positions": positions}
+    block = BlockConfig(AttentionConfig(4, 2, 8, **within), FeedForwardConfig(48), norm=LayerNorm())
+    config = ModelConfig(
+        tokenizer.vocab_size,
+        32,
+        24,
+        encoder=StackConfig(3, (block,), causal=False),
+        embedding=EmbeddingConfig(**({} if added is None else {"positions": added})),
+        head=None,
+    )
+    return TextEncoder(randomize(Transformer(config)), tokenizer, card={"name": kind})

@@ -76,7 +76,6 @@ class Stack(nn.Module):
         time = x.shape[1]
         if positions is None:
             positions = torch.arange(start, start + time, device=x.device)
-        positions = tap("places", positions)
         views = [self._view(kind, positions, start, time, mask, documents, cache, tap) for kind in range(self.kinds)]
         cross_view = View(mask=None if memory_mask is None else memory_mask[:, None, None, :].bool())
         for index, module in list(enumerate(self.layers))[first:]:

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
 import torch
 from torch import Tensor
 
-from limner.core.config import ALiBiPositions, BlockConfig, FullSpan, LearnedPositions, SinusoidalPositions
+from limner.core.config import BlockConfig
 from limner.core.errors import ConfigError, suggest
-from limner.core.positions import alibi_slopes
 from limner.core.settings import read_settings
 from limner.core.tap import NO_TAP, Recorder, Tap
 from limner.text.encoder import TextEncoder
@@ -240,7 +239,7 @@ def _edits(change: TextChange, model: TextGenerator | TextEncoder) -> list[tuple
             direction = _direction(change, model)
             return [(f"layer.{layer}.residual", lambda value, _: value + direction.to(value.dtype))]
         case PositionsOff():
-            return _positions_off(model)
+            return [(name, _nothing) for name in ("embedding.positions", "places", "slopes")]
         case _:
             assert_never(change)
 
@@ -317,36 +316,6 @@ def _direction(change: Steer, model: TextGenerator | TextEncoder) -> Tensor:
             )
         means.append(values[own].float().mean(dim=0))
     return (means[0] - means[1]) * change.strength
-
-
-def _positions_off(model: TextGenerator | TextEncoder) -> list[tuple[str, Edit]]:
-    """Everything counts as standing at the beginning, and no vector says otherwise."""
-    config = model.model.config
-    edits: list[tuple[str, Edit]] = [("places", _nothing)]
-    if isinstance(config.embedding.positions, (LearnedPositions, SinusoidalPositions)):
-        edits.append(("embedding.positions", _nothing))
-    for layer in range(config.stack.num_layers):
-        attention = config.stack.block(layer).attention
-        if isinstance(attention.positions, ALiBiPositions):
-            if not isinstance(attention.span, FullSpan):
-                raise ConfigError(
-                    f"positions_off: layer {layer} has ALiBi within a sliding window, but it can be taken out of a full "
-                    "span only. Choose another change."
-                )
-            edits.append((f"layer.{layer}.attention.weights", _unbend(alibi_slopes(attention.num_heads))))
-    return edits
-
-
-def _unbend(slopes: Tensor) -> Edit:
-    """Attention weights without ALiBi's penalty: each divided by what it did, and the row shared out anew."""
-
-    def edit(weights: Tensor, moment: Moment) -> Tensor:
-        keys = torch.arange(weights.shape[-1], device=weights.device)
-        queries = keys[len(keys) - weights.shape[-2] :]
-        away = slopes.to(weights.device)[:, None, None] * (queries[:, None] - keys[None, :]).abs()
-        return (weights.float().log() + away).softmax(dim=-1).to(weights.dtype)
-
-    return edit
 
 
 # ── before and after ───────────────────────────────────────────────────────────────────────────────────────

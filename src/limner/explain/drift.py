@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,10 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from limner.core.errors import ContextError, DataError
-from limner.core.tap import Recorder
-from limner.explain.vectors import Model, common_words, token_name, word_ids
-from limner.text.encoder import TextEncoder
+from limner.explain.vectors import common_words
+from limner.explain.words import Model, find_word, frame, layers, token_name, word_ids
 
 Floats = NDArray[np.float32]
 STRANGERS = 40  # everyday words whose likeness to one another is the measure for "nothing in common"
@@ -110,63 +107,6 @@ def drift(model: Model, word: str, first: str, second: str, *, references: Seque
         strangers=_strangers(model),
         vectors=torch.stack([one, two]).numpy(),
     )
-
-
-def find_word(model: Model, text: str, word: str) -> tuple[list[int], list[int]]:
-    """The ids of a text as the model reads it, and the places of a word's tokens among them, whatever its case.
-
-    The word standing by itself is preferred to one within another.
-
-    Raises:
-        DataError: the text does not hold the word.
-        ContextError: it is longer than the context window.
-    """
-    wanted = re.escape(word.strip())
-    found = re.search(rf"(?<!\w){wanted}(?!\w)", text, re.IGNORECASE) or re.search(wanted, text, re.IGNORECASE)
-    if found is None or not wanted:
-        raise DataError(f"the word is {word!r}, but the text {text[:60]!r} does not hold it. Give a text that does.")
-    start, end = found.span()
-    pieces = model.tokenizer.pieces(text)
-    opening, closing = frame(model)
-    places = [len(opening) + at for at, piece in enumerate(pieces) if piece.start < end and piece.end > start]
-    ids = [*opening, *(piece.id for piece in pieces), *closing]
-    check_length(model, ids)
-    return ids, places
-
-
-def frame(model: Model) -> tuple[list[int], list[int]]:
-    """What the model reads before and after a text."""
-    if isinstance(model, TextEncoder):
-        return model.opening, model.closing
-    return model.tokenizer.opening, []
-
-
-def check_length(model: Model, ids: list[int]) -> None:
-    """Nothing, if the context window holds them.
-
-    Raises:
-        ContextError: it does not.
-    """
-    if len(ids) > model.context_length:
-        raise ContextError(
-            f"the text is {len(ids)} tokens long, but the context window of the model holds {model.context_length}. "
-            "Shorten it."
-        )
-
-
-def layers(model: Model, rows: Sequence[Sequence[int]]) -> Tensor:
-    """The vectors of each token before the first layer and after each, for texts of one length.
-
-    Args:
-        rows: the ids of each text.
-    Returns:
-        Shape (layers + 1, texts, tokens, dim), float32. The last are those that the head reads, after any last norm.
-    """
-    tap = Recorder(["embedding.output", "layer.*.residual"], keep=lambda value: value.float().cpu())
-    ids = torch.tensor([list(row) for row in rows], device=model.device)
-    last = model.model.hidden(ids, tap=tap).float().cpu()
-    inner = [tap[f"layer.{index}.residual"] for index in range(model.model.config.stack.num_layers - 1)]
-    return torch.stack([tap["embedding.output"], *inner, last])
 
 
 def _alone(model: Model, words: Sequence[str]) -> Tensor:

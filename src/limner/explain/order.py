@@ -11,9 +11,8 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError
 from limner.core.tap import NO_TAP, Tap
-from limner.explain.drift import check_length, frame
 from limner.explain.positions import read_positions, without_positions
-from limner.explain.vectors import Model, token_name
+from limner.explain.words import Model, check_length, frame, token_name
 from limner.text.generator import TextGenerator
 
 

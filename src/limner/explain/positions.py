@@ -20,7 +20,7 @@ from limner.core.config import (
 from limner.core.errors import ConfigError
 from limner.core.positions import alibi_slopes, rotary_frequencies, rotate, rotation, sinusoidal
 from limner.core.tap import Editor
-from limner.explain.vectors import Model
+from limner.explain.words import Model
 
 Floats = NDArray[np.float32]
 
@@ -145,7 +145,7 @@ def without_positions() -> Editor:
     With it an encoder reads a text as a bag of words. A causal model still sees what came before each token, and so
     something of their order. Models were not trained so: what they say then shows what they need positions for.
     """
-    return Editor(dict.fromkeys(("embedding.positions", "places", "slopes"), torch.zeros_like))
+    return Editor(dict.fromkeys(("*positions", "*places", "*slopes"), torch.zeros_like))
 
 
 def _added(model: Model, count: int) -> Added | None:

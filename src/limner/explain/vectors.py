@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import ConfigError, DataError, TokenizerError, counted
+from limner.explain.words import Model, find_word, token_name, word_ids
 from limner.text.encoder import TextEncoder
-from limner.text.generator import TextGenerator
 from limner.tokens.tokenizer import Tokenizer
 
-Model = TextGenerator | TextEncoder
 Among = Literal["table", "words"]
 Floats = NDArray[np.float32]
 
@@ -73,8 +72,8 @@ class Neighbours:
 
     Attributes:
         tokens: what the word is cut into.
-        vector_of: how it came by its vector: ``"one token's row"``, ``"the mean of 3 tokens' rows"``, or
-            ``"the word, read through the model"``.
+        vector_of: how it came by its vector: ``"one token's row"``, ``"the mean of 3 tokens' rows"``, ``"the word, read
+            through the model"``, or ``"the word within its text"``.
         among: ``"table"`` or ``"words"``, see ``WordVectors.source``.
         searched: how many words were compared.
         found: the nearest first; never the word itself.
@@ -116,7 +115,12 @@ class Analogy:
 
 
 def neighbours(
-    model: Model, word: str, *, count: int = 10, among: Among | Sequence[str] | WordVectors = "table"
+    model: Model,
+    word: str,
+    *,
+    count: int = 10,
+    among: Among | Sequence[str] | WordVectors = "table",
+    within: str | None = None,
 ) -> Neighbours:
     """The words that a model holds to be most like one.
 
@@ -132,7 +136,9 @@ def neighbours(
     """
     _check_count(count)
     space = _space(model, among)
-    vector, tokens, vector_of = _vector(model, word, space.source)
+    vector, tokens, vector_of = (
+        _vector(model, word, space.source) if within is None else _within(model, word, within, space)
+    )
     found = space.nearest(vector, count, without=[word])
     return Neighbours(word, tokens, vector_of, space.source, len(space), found)
 
@@ -226,32 +232,6 @@ def common_words(model: Model, count: int = EVERYDAY) -> list[str]:
     return list(found)[:count]
 
 
-def word_ids(model: Model, word: str) -> list[int]:
-    """The tokens of a word as it stands within a text: with the space before it where tokens hold spaces.
-
-    Raises:
-        DataError: the word is empty.
-        TokenizerError: the model has no token for any part of it.
-    """
-    if not word.strip():
-        raise DataError(f"the word is {word!r}, but it must have a letter. Give a word.")
-    tokenizer = model.tokenizer
-    alone, within = tokenizer.encode(word), tokenizer.encode(f" {word.lstrip()}")
-    ids = alone if len(alone) < len(within) else within
-    known = [id for id in ids if id != tokenizer.unknown_id]
-    if not known:
-        raise TokenizerError(f"the word is {word!r}, but this tokenizer knows no part of it. Give another word.")
-    return known
-
-
-def token_name(tokenizer: Tokenizer, id: int) -> str:
-    """What a token stands for, with the mark that it goes on with a word, and half a character as \\xe2 and the like."""
-    piece = tokenizer.piece(id)
-    if tokenizer.is_special(id) or tokenizer.kind == "wordpiece":
-        return piece
-    return tokenizer.token_bytes(id).decode("utf-8", "backslashreplace")
-
-
 def _ordinary(tokenizer: Tokenizer, id: int) -> str:
     """A token's text where it has a letter or a digit; else nothing."""
     if tokenizer.is_special(id) or RESERVED.fullmatch(tokenizer.piece(id)):
@@ -289,6 +269,21 @@ def _vector(model: Model, word: str, source: Among) -> tuple[Floats, list[str], 
         return _encoder(model).encode(word, normalize=True), tokens, "the word, read through the model"
     how = "one token's row" if len(ids) == 1 else f"the mean of {counted(len(ids), 'token')}' rows"
     return _unit(_rows(model, ids).mean(axis=0)), tokens, how
+
+
+def _within(model: Model, word: str, text: str, space: WordVectors) -> tuple[Floats, list[str], str]:
+    """The same of a word within a text."""
+    if space.source == "table":
+        raise ConfigError(
+            "within is a text, but the table knows no text, only tokens. Search among words, or leave the text out."
+        )
+    ids, places = find_word(model, text, word)
+    vectors = _encoder(model).encode(text, pooling="none")[places]
+    return (
+        _unit(vectors.mean(axis=0)),
+        [token_name(model.tokenizer, ids[at]) for at in places],
+        "the word within its text",
+    )
 
 
 def _rows(model: Model, ids: Sequence[int]) -> Floats:

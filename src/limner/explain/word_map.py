@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import ConfigError, MissingExtraError, suggest
-from limner.explain.vectors import Among, Model, WordVectors, common_words, table_vectors
+from limner.explain.vectors import Among, WordVectors, common_words, table_vectors
+from limner.explain.words import Model
 
 Floats = NDArray[np.float32]
 Layout = Literal["principal", "neighbours"]
