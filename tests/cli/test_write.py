@@ -370,6 +370,20 @@ def test_explain_gives_all_numbers_as_json(limner: Limner, model: TextGenerator)
     assert len(values["next"]) == 4
 
 
+def test_explain_keeps_the_reading_in_a_file(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
+    from limner.explain.trace import load_trace
+
+    result = limner("explain", "Once upon a time", "--model", "tiny", "--trace", tmp_path / "run.trace")
+    assert "run.trace written" in result.stderr
+    assert "Layers" in result.stdout
+    trace = load_trace(tmp_path / "run.trace")
+    assert trace["ids"].tolist() == model.read_prompt("Once upon a time")
+    assert "attention.0" in trace
+    result = limner("explain", "Tom", "--model", "tiny", "--trace", tmp_path / "nowhere" / "run.trace")
+    assert result.exit_code == 2
+    assert "run.trace cannot be written" in result.stderr
+
+
 def test_explain_says_what_is_wrong(limner: Limner) -> None:
     for arguments, said in [([STORY], "holds 48"), (["Tom", "--top", 0], "top is 0"), (["Tom", "--model", "x"], "'x'")]:
         result = limner("explain", "--model", "tiny", *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -31,6 +32,9 @@ def explain(
     ] = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(help="How many next tokens to list.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all numbers.")] = False,
+    trace: Annotated[
+        Path | None, typer.Option(help="Also keep the whole reading in this file (docs/traces.md).", show_default=False)
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.")] = "cpu",
     dtype: Annotated[
         str | None, typer.Option(help="What to compute in, such as bfloat16.", show_default="float32")
@@ -46,6 +50,9 @@ def explain(
     from limner.explain.lens import look
 
     view = look(generator, prompt, top=top)
+    if trace is not None:
+        generator.trace(prompt).save(trace)
+        print(f"{trace} written", file=sys.stderr)
     if as_json:
         import json
 
