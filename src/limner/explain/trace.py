@@ -26,7 +26,10 @@ from limner.weights.files import reason, refuse_pickle
 
 FORMAT, VERSION = "limner-trace", 1
 KINDS = ("text", "picture")
-_CLASSES = {"text": ("limner.explain.text_trace", "TextTrace")}  # by kind, where it has a class with more to it
+_CLASSES = {
+    "text": ("limner.explain.text_trace", "TextTrace"),
+    "picture": ("limner.explain.picture_trace", "PictureTrace"),
+}  # by kind, where it has a class with more to it
 MOST_BYTES = 1 << 30  # of a file; a trace is a few megabytes
 LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 KEPT = ("bool", "uint8", "int32", "float16", "float32")  # of these a browser can make arrays without a library
