@@ -127,7 +127,7 @@ def test_what_a_head_gives_is_what_is_missing_without_it(rotary: TextGenerator) 
 
 def test_the_lens_is_the_model_ended_early(words: Tokenizer) -> None:
     model = build(words, "learned")
-    trace = model.trace(TEXT)
+    trace = model.trace(TEXT, keep="everything")
     ids = model.read_prompt(TEXT)
     last = recorded(model, ids)["logits"][0]
     assert model.model.decoder is not None
@@ -294,10 +294,15 @@ def test_greedy_is_the_likeliest(rotary: TextGenerator) -> None:
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_only_what_is_asked_for_is_kept(rotary: TextGenerator, group: str) -> None:
-    whole, part = rotary.trace(TEXT), rotary.trace(TEXT, keep=group)
+    whole, part = rotary.trace(TEXT, keep="everything"), rotary.trace(TEXT, keep=group)
     assert 1 < len(part) < len(whole)
     for name in part:
         np.testing.assert_array_equal(part[name], whole[name])
+
+
+def test_the_lens_is_kept_only_where_it_is_asked_for(rotary: TextGenerator) -> None:
+    usual, everything = rotary.trace(TEXT), rotary.trace(TEXT, keep="everything")
+    assert sorted(set(everything) - set(usual)) == ["lens.actual", "lens.ids", "lens.logprobs"]
 
 
 def test_taps_are_kept_whole_by_pattern(rotary: TextGenerator) -> None:
@@ -348,7 +353,7 @@ def test_an_encoder_without_a_head_is_read_as_far_as_it_goes(encoder: TextEncode
 
 
 def test_a_model_normalised_after_each_sub_layer_has_all_but_the_ledger(words: Tokenizer) -> None:
-    trace = build(words, "post").trace(TEXT)
+    trace = build(words, "post").trace(TEXT, keep="everything")
     assert "ledger.logit" not in trace
     assert {"lens.ids", "candidates.ids", "attention.1", "stream.norm"} <= set(trace)
 
@@ -421,7 +426,7 @@ def test_notebooks_show_all_kinds(rotary: TextGenerator, encoder: TextEncoder) -
     assert "Tom" in encoder.trace("Tom climbed")._repr_html_()
     assert "surprise" not in rotary.trace("Tom", keep="stream")._repr_html_()
     assert "would come next" in rotary.trace("Tom")._repr_html_()
-    assert repr(rotary.trace("")) == "TextTrace(1 tokens, tiny-rotary, 21 arrays)"
+    assert repr(rotary.trace("")) == "TextTrace(1 tokens, tiny-rotary, 18 arrays)"
 
 
 def test_a_generation_of_another_model_is_noticed(rotary: TextGenerator, words: Tokenizer) -> None:

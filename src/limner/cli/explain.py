@@ -51,7 +51,7 @@ def explain(
 
     view = look(generator, prompt, top=top)
     if trace is not None:
-        generator.trace(prompt).save(trace)
+        generator.trace(prompt, keep="everything").save(trace)
         print(f"{trace} written", file=sys.stderr)
     if as_json:
         import json

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 OF_WRITERS = ("predictions", "ledger", "lens")  # groups that need logits for what comes next
+EVERYTHING = "everything"  # for ``keep``
 BARE = ("final_norm", "logits", "places")  # steps whose names have no dot
 
 
@@ -249,7 +250,8 @@ def trace_text(
         source: a text, ids that are read as they are, or what ``generate`` returned.
         keep: groups of arrays (``predictions``, ``attention``, ``heads``, ``stream``, ``ledger``, ``lens``,
             ``neurons``, ``states``, ``rollout``) and patterns of taps such as ``"layer.*.attention.query"``, which are
-            kept whole under ``tap.…``; None: all groups.
+            kept whole under ``tap.…``; ``"everything"``: all groups that the model has; None: all but ``lens``, which
+            scores the vocabulary once more for every layer and so costs more than all others together.
         changes: what is switched off, patched or steered while it reads; see ``limner.explain.changes``.
     Raises:
         ConfigError: no such group or tap; a change that the model has no place for; an encoder and a Generation.
@@ -333,6 +335,8 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
     if model.model.head is None:
         possible -= set(OF_WRITERS)
     if keep is None:
+        return _asked(possible - {"lens"})
+    if keep == EVERYTHING:
         return _asked(possible)
     asked = [keep] if isinstance(keep, str) else list(keep)
     groups = [name for name in asked if name in GROUPS]

@@ -27,7 +27,7 @@ def text_example() -> Trace:
 
     model = load("story")
     assert isinstance(model, TextGenerator)
-    return trace_text(model, model.generate(CAT, seed=1, max_tokens=44))
+    return trace_text(model, model.generate(CAT, seed=1, max_tokens=44), keep="everything")
 
 
 def picture_example() -> Trace:
