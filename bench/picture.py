@@ -14,7 +14,6 @@ seed makes alone, theirs all together, as diffusers does. All sides are processe
 from __future__ import annotations
 
 import contextlib
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -267,7 +266,7 @@ def main() -> None:
             found = sides.in_turn(started, chosen.turns, warm=2 if what == "training" else 1)
             for name, row in found.items():
                 pairs = zip(found["diffusers"]["all"], row["all"], strict=True)
-                row["ratio"] = statistics.median(theirs / ours for theirs, ours in pairs)
+                row["ratio"] = harness.middle(theirs / ours for theirs, ours in pairs)
                 figure = f"{BATCH / row['seconds']:.1f} pictures/s" if what == "training" else f"{row['seconds']:.1f} s"
                 if what == "painting" and name == "limner":
                     row["outside"] = row["value"] / row["seconds"]
