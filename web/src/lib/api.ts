@@ -1,0 +1,318 @@
+/** The studio's server, typed. Every call can be given up with an AbortSignal; what goes wrong arrives as a sentence. */
+
+import type { Change } from './about';
+import { readTrace, type Trace } from './trace';
+
+/** What the server, or the way to it, answered instead of a result. */
+export class ApiError extends Error {
+  override name = 'ApiError';
+  constructor(
+    message: string,
+    readonly status: number,
+  ) {
+    super(message);
+  }
+}
+
+export interface Model {
+  name: string;
+  path: string;
+  kind: string;
+  parameters: number;
+  bytes: number;
+  context: number;
+  pixels: [number, number] | null;
+  licence: string;
+  trained_on: string;
+  problem: string | null;
+}
+export interface Run {
+  /** What the run is asked for by. */
+  n: string;
+  name: string;
+  path: string;
+  kind: string;
+  /** A model's name if there is one to open. */
+  model: string | null;
+  state: string;
+  finished: boolean;
+  step: number;
+  steps: number | null;
+  minutes: number | null;
+  /** The last loss on held-back data, and the best. */
+  loss: number | null;
+  best: number | null;
+  checkpoints: number[];
+  /** Seconds since 1970. */
+  changed: number;
+}
+export interface Example {
+  id: string;
+  title: string;
+  kind: 'text' | 'picture';
+  bytes?: number;
+}
+export interface About {
+  version: string;
+  machine: {
+    system: string;
+    processor: string;
+    cores: number;
+    memory: number;
+    python: string;
+    torch: string;
+    device: string;
+  };
+  limits?: { characters: number; trace_bytes: number };
+  runs?: string;
+}
+export interface TokenizedToken {
+  id: number;
+  text: string;
+  /** As the vocabulary has it. */
+  piece?: string;
+  special?: boolean;
+  bytes: number[];
+  start: number;
+  end: number;
+}
+export interface Tokenized {
+  model: string;
+  kind: string;
+  vocab_size: number;
+  context_length: number;
+  tokens: TokenizedToken[];
+  /** What stands before every text, such as a token that begins it. */
+  opening?: string[];
+  /** Word by word, which pieces were joined: see lib/merges.ts. Empty where the tokenizer does not merge. */
+  merges: MergedWord[];
+  /** The text was too long to replay. */
+  merges_left_out?: boolean;
+}
+export interface MergedWord {
+  /** Characters of the text. */
+  start: number;
+  end: number;
+  /** What it begins with. */
+  pieces: string[];
+  /** In order: the pieces at `at` and after it become `piece`; the lower the rank, the earlier it was learned. */
+  steps: { rank: number; at: number; piece: string }[];
+}
+export interface Candidate {
+  id: number;
+  text: string;
+  logprob: number;
+}
+export interface WrittenToken {
+  id: number;
+  text: string;
+  /** What may be shown by now: empty while a character is incomplete. */
+  shown?: string;
+  logprob: number;
+  candidates: Candidate[];
+}
+export interface Look {
+  number: number;
+  of: number;
+  seen: string;
+}
+export type Given = { text: string } | { ids: number[] };
+
+async function failure(response: Response): Promise<ApiError> {
+  let sentence = '';
+  try {
+    const said = (await response.json()) as { error?: unknown };
+    if (typeof said.error === 'string') sentence = said.error;
+  } catch {
+    // no JSON: a proxy's page, or nothing
+  }
+  return new ApiError(
+    sentence || `The studio answered ${response.status} ${response.statusText}.`.replace(' .', '.'),
+    response.status,
+  );
+}
+
+async function ask(path: string, body: unknown, signal: AbortSignal | undefined, accept: string): Promise<Response> {
+  const raw = body instanceof Uint8Array;
+  let response: Response;
+  try {
+    response = await fetch(path, {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: {
+        accept,
+        ...(body === undefined ? {} : { 'content-type': raw ? 'application/octet-stream' : 'application/json' }),
+      },
+      body: body === undefined ? undefined : raw ? (body as Uint8Array<ArrayBuffer>) : JSON.stringify(body),
+      signal,
+      cache: 'no-store',
+    });
+  } catch (problem) {
+    if (signal?.aborted) throw problem;
+    throw new ApiError('The studio does not answer. Is `limner studio` still running?', 0);
+  }
+  if (!response.ok) throw await failure(response);
+  return response;
+}
+
+async function json<T>(path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  return (await (await ask(path, body, signal, 'application/json')).json()) as T;
+}
+
+async function trace<About>(
+  path: string,
+  body?: unknown,
+  signal?: AbortSignal,
+  name = 'The trace',
+): Promise<Trace<About>> {
+  const response = await ask(path, body, signal, 'application/octet-stream');
+  return readTrace<About>(await response.arrayBuffer(), name);
+}
+
+/** One of a stream's messages. */
+export interface Message {
+  event: string;
+  data: string;
+}
+
+/** Server-sent events out of a stream of bytes, as they come. Source: the HTML standard, "Server-sent events". */
+export async function* messages(stream: ReadableStream<Uint8Array>): AsyncGenerator<Message> {
+  const reader = stream.getReader();
+  const decoder = new TextDecoder();
+  let rest = '';
+  let event = 'message';
+  let data: string[] = [];
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      rest += decoder.decode(value, { stream: !done });
+      const lines = rest.split(/\r\n|\n|\r(?!$)/); // a lone CR at the end may be half of a CRLF
+      rest = lines.pop() ?? '';
+      for (const line of lines) {
+        if (line === '') {
+          if (data.length > 0) yield { event, data: data.join('\n') };
+          event = 'message';
+          data = [];
+        } else if (!line.startsWith(':')) {
+          const [, field, value] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? [];
+          if (field === 'event') event = value ?? '';
+          else if (field === 'data') data.push(value ?? '');
+        }
+      }
+      if (done) return;
+    }
+  } finally {
+    void reader.cancel().catch(() => undefined); // whoever stops listening lets the server know
+  }
+}
+
+/** Said while others are before us. */
+export interface Waiting {
+  waiting: { ahead: number };
+}
+/** What comes while the server works: each event by its name. `error` ends the stream by throwing. */
+export type Streamed<Events> = { [Name in keyof Events]: { event: Name; data: Events[Name] } }[keyof Events];
+
+async function* stream<Events>(path: string, body: unknown, signal?: AbortSignal): AsyncGenerator<Streamed<Events>> {
+  const response = await ask(path, body, signal, 'text/event-stream');
+  if (!response.body) return;
+  for await (const { event, data } of messages(response.body)) {
+    const value: unknown = JSON.parse(data);
+    if (event === 'error') throw new ApiError((value as { error?: string }).error ?? String(value), 200);
+    yield { event, data: value } as Streamed<Events>;
+  }
+}
+
+const enc = encodeURIComponent;
+
+export const api = {
+  about: (signal?: AbortSignal) => json<About>('/api/about', undefined, signal),
+  models: async (signal?: AbortSignal) => (await json<{ models: Model[] }>('/api/models', undefined, signal)).models,
+  runs: async (signal?: AbortSignal) => (await json<{ runs: Run[] }>('/api/runs', undefined, signal)).runs,
+  examples: async (signal?: AbortSignal) =>
+    (await json<{ examples: Example[] }>('/api/examples', undefined, signal)).examples,
+  trace: <About>(id: string, signal?: AbortSignal) =>
+    trace<About>(`/api/traces/${enc(id)}`, undefined, signal, `The trace ${id}`),
+
+  /** Bring a trace file; its id. */
+  keep: async (bytes: Uint8Array, signal?: AbortSignal): Promise<string> => {
+    const response = await ask('/api/traces', bytes, signal, 'application/json');
+    return ((await response.json()) as { trace: string }).trace;
+  },
+
+  tokens: async (asked: { text: string; models: string[] }, signal?: AbortSignal) =>
+    (await json<{ tokenizers: Tokenized[] }>('/api/tokens', asked, signal)).tokenizers,
+
+  write: (
+    asked: { model: string; prompt?: string; ids?: number[]; settings?: Record<string, unknown>; seed?: number },
+    signal?: AbortSignal,
+  ) =>
+    stream<Waiting & { token: WrittenToken; done: { generation: Record<string, unknown>; trace: string } }>(
+      '/api/write',
+      asked,
+      signal,
+    ),
+
+  traceText: <About>(
+    asked: { model: string; generation?: Record<string, unknown>; changes?: Change[] } & Partial<{
+      text: string;
+      ids: number[];
+    }>,
+    signal?: AbortSignal,
+  ) => trace<About>('/api/trace/text', asked, signal),
+
+  paint: (
+    asked: { model: string; prompt: string; seed?: number; settings?: Record<string, unknown>; changes?: Change[] },
+    signal?: AbortSignal,
+  ) => stream<Waiting & { look: Look; done: { trace: string } }>('/api/paint', asked, signal),
+
+  distribution: (
+    asked: { model: string; ids: number[]; place: number; temperature: number; top_k: number; top_p: number },
+    signal?: AbortSignal,
+  ) => json<{ candidates: Candidate[]; kept: number }>('/api/distribution', asked, signal),
+
+  why: (
+    asked: {
+      model: string;
+      ids: number[];
+      place: number;
+      method: 'gradient_x_input' | 'integrated_gradients' | 'leave_one_out';
+    },
+    signal?: AbortSignal,
+  ) => json<{ scores: number[]; sum: number; difference: number }>('/api/why', asked, signal),
+
+  causal: (asked: { model: string; ids: number[]; place: number; target: number }, signal?: AbortSignal) =>
+    stream<Waiting & { progress: { done: number; of: number }; done: { change: number[][] } }>(
+      '/api/causal',
+      asked,
+      signal,
+    ),
+
+  compare: (
+    asked: { model: string; changes: Change[] } & Partial<{ text: string; ids: number[] }>,
+    signal?: AbortSignal,
+  ) =>
+    json<{
+      before: { candidates: Candidate[] };
+      after: { candidates: Candidate[] };
+      continuation: { before: string; after: string };
+    }>('/api/compare', asked, signal),
+
+  neighbours: <Answer>(asked: { model: string; word: string; count: number }, signal?: AbortSignal) =>
+    json<Answer>('/api/neighbours', asked, signal),
+  analogy: <Answer>(asked: { model: string; a: string; b: string; c: string }, signal?: AbortSignal) =>
+    json<Answer>('/api/analogy', asked, signal),
+  map: async (asked: { model: string; count: number }, signal?: AbortSignal): Promise<ArrayBuffer> =>
+    (await ask('/api/map', asked, signal, 'application/octet-stream')).arrayBuffer(),
+  drift: <Answer>(asked: { model: string; word: string; first: string; second: string }, signal?: AbortSignal) =>
+    json<Answer>('/api/drift', asked, signal),
+  positions: <Answer>(model: string, signal?: AbortSignal) =>
+    json<Answer>(`/api/positions?model=${enc(model)}`, undefined, signal),
+  order: <Answer>(asked: { model: string; texts: [string, string]; positions: boolean }, signal?: AbortSignal) =>
+    json<Answer>('/api/order', asked, signal),
+
+  training: <Events>(run: string, signal?: AbortSignal) =>
+    stream<Events>(`/api/training/${enc(run)}/events`, undefined, signal),
+  step: <Answer>(asked: { model: string; text: string }, signal?: AbortSignal) =>
+    json<Answer>('/api/step', asked, signal),
+  probes: <Answer>(run: string, signal?: AbortSignal) => json<Answer>(`/api/probes/${enc(run)}`, undefined, signal),
+};
