@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from limner.core.tap import Editor as Editor
     from limner.core.tap import Recorder as Recorder
     from limner.core.tap import Tap as Tap
+    from limner.explain.attribution import Attribution as Attribution
+    from limner.explain.attribution import attribute as attribute
+    from limner.explain.branch import branch as branch
+    from limner.explain.causal import causal_map as causal_map
     from limner.explain.changes import AttentionOff as AttentionOff
     from limner.explain.changes import FeedForwardOff as FeedForwardOff
     from limner.explain.changes import HeadOff as HeadOff
@@ -97,6 +101,9 @@ _HOMES = {
         "WeightsError",
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
+    "limner.explain.attribution": ("Attribution", "attribute"),
+    "limner.explain.branch": ("branch",),
+    "limner.explain.causal": ("causal_map",),
     "limner.explain.changes": (
         "AttentionOff",
         "FeedForwardOff",
