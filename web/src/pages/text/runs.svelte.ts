@@ -4,8 +4,7 @@
  */
 
 import type { TextAbout, TextTrace, TraceToken } from '../../lib/about';
-import { api, type Started, type WrittenToken, type Written } from '../../lib/api';
-import type { Streamed } from '../../lib/api';
+import { api, type Started, type Streamed, type Waiting, type Written, type WrittenToken } from '../../lib/api';
 import type { Trace } from '../../lib/trace';
 
 export interface Settings {
@@ -28,7 +27,7 @@ export interface Leaves {
   place: number;
   id: number;
 }
-export type Events = { start: Started; token: WrittenToken; done: Written };
+export type Events = Waiting & { start: Started; token: WrittenToken; done: Written };
 
 /** Branches as they stand in an address: `0.12.345_1.20.7`. */
 export function readBranches(text: string): Leaves[] {
@@ -53,6 +52,8 @@ export class Text {
   failed = $state('');
   /** Whether it was stopped before its end. */
   stopped = $state(false);
+  /** How many others the server serves before. */
+  waiting = $state(0);
   /** Under which the server knows it. */
   id: string | null = null;
   first = 0; // the place of the first token that was written
@@ -101,7 +102,9 @@ export class Text {
             const { id, text, logprob } = data as WrittenToken;
             this.tokens.push({ id, text, special: false, written: true });
             this.logprobs.push(logprob);
-          } else this.id = (data as Written).trace;
+            this.waiting = 0;
+          } else if (event === 'waiting') this.waiting = (data as Waiting['waiting']).ahead;
+          else if (event === 'done') this.id = (data as Written).trace;
         }
       } catch (problem) {
         if (!this.stopped || this.tokens.length === 0) throw problem;
