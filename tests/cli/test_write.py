@@ -383,7 +383,7 @@ def test_explain_says_what_is_wrong(limner: Limner) -> None:
 def test_explain_writes_a_trace_of_what_was_read(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
     from limner.explain.trace import load_trace
 
-    answer = limner("explain", "The cat", "-o", str(tmp_path / "cat.trace"))
+    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"))
     assert answer.exit_code == 0, answer.stderr
     assert answer.stdout == f"{tmp_path / 'cat.trace'}\n"
     trace = load_trace(tmp_path / "cat.trace")
@@ -394,7 +394,7 @@ def test_explain_writes_a_trace_of_what_was_read(limner: Limner, model: TextGene
 def test_explain_writes_on_first_where_it_is_asked_to(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
     from limner.explain.trace import load_trace
 
-    answer = limner("explain", "The cat", "-o", str(tmp_path / "cat.trace"), "--max-tokens", "5", "--seed", "3")
+    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"), "--max-tokens", "5", "--seed", "3")
     assert answer.exit_code == 0, answer.stderr
     assert answer.stderr == "seed 3\n"
     written = model.generate("The cat", max_tokens=5, seed=3)
@@ -407,7 +407,7 @@ def test_explain_without_the_built_page_names_the_command_that_builds_it(
     from limner.explain.report import write_report
 
     monkeypatch.setitem(write_report.__kwdefaults__, "page", tmp_path / "none.html")
-    answer = limner("explain", "The cat", "-o", str(tmp_path / "cat.html"))
+    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.html"))
     assert answer.exit_code == 2
     assert "`make web`" in answer.stderr
     assert not (tmp_path / "cat.html").exists()
