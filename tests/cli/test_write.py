@@ -389,3 +389,63 @@ def test_explain_says_what_is_wrong(limner: Limner) -> None:
         result = limner("explain", "--model", "tiny", *arguments)
         assert result.exit_code == 2
         assert said in result.stderr
+
+
+# ── limner explain -o ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_explain_writes_a_trace_of_what_was_read(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
+    from limner.explain.trace import load_trace
+
+    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"))
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stdout == f"{tmp_path / 'cat.trace'}\n"
+    trace = load_trace(tmp_path / "cat.trace")
+    assert trace["ids"].tolist() == model.read_prompt("The cat")
+    assert trace.about["run"] is None
+
+
+def test_explain_writes_on_first_where_it_is_asked_to(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
+    from limner.explain.trace import load_trace
+
+    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"), "--max-tokens", "5", "--seed", "3")
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stderr == "seed 3\n"
+    written = model.generate("The cat", max_tokens=5, seed=3)
+    assert load_trace(tmp_path / "cat.trace")["ids"].tolist() == [*written.prompt_ids, *written.ids]
+
+
+def test_explain_without_the_built_page_names_the_command_that_builds_it(
+    limner: Limner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limner.explain.report import write_report
+
+    monkeypatch.setitem(write_report.__kwdefaults__, "page", tmp_path / "none.html")
+    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.html"))
+    assert answer.exit_code == 2
+    assert "`make web`" in answer.stderr
+    assert not (tmp_path / "cat.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["-o", "cat.png"], "-o is cat.png, but a page ends in .html"),
+        (["-o", "here.html"], "here.html is there already"),
+        (["-o", "folder.trace"], "folder.trace is a folder"),
+        (["-o", "cat.html", "--json"], "--json and -o are both given"),
+        (["--max-tokens", "4"], "--max-tokens is given without -o"),
+        (["--seed", "0"], "--seed is given without -o"),
+        (["--force"], "--force is given without -o"),
+    ],
+)
+def test_explain_refuses_what_it_cannot_write(
+    limner: Limner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: list[str], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.html").write_text("mine")
+    (tmp_path / "folder.trace").mkdir()
+    answer = limner("explain", "The cat", *more)
+    assert answer.exit_code == 2
+    assert says in answer.stderr
+    assert (tmp_path / "here.html").read_text() == "mine"

@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from limner.cli.prompt import DEFAULT_MODEL, open_generator, quoted, read_prompt
+from limner.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from limner.explain.lens import Guess, Look
+    from limner.text.generator import TextGenerator
+    from limner.text.record import Generation
 
 NARROWEST = 160  # columns when the output is not a terminal, so that no line is broken
+ENDINGS = (".html", ".trace")
 BAR = 24  # characters of the longest bar
 
 app = typer.Typer()
@@ -31,6 +35,23 @@ def explain(
         str, typer.Option(help="A model's name or its folder; `limner models` lists them.")
     ] = DEFAULT_MODEL,
     top: Annotated[int, typer.Option(help="How many next tokens to list.")] = 10,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="Write what is inside instead: a page that opens in any browser (.html), or its numbers (.trace).",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(help="With -o: first write so many tokens. 0: read the text and no more.")
+    ] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="With --max-tokens: the same seed writes the same text.", show_default="random")
+    ] = None,
+    temperature: Annotated[float, typer.Option(help="With --max-tokens: as for `limner write`.")] = 0.8,
+    force: Annotated[bool, typer.Option("--force", help="With -o: replace a file that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all numbers.")] = False,
     trace: Annotated[
         Path | None, typer.Option(help="Also keep the whole reading in this file (docs/traces.md).", show_default=False)
@@ -43,10 +64,18 @@ def explain(
     """Look inside a model while it reads a text.
 
     Tokens and how long their vectors are; where the last token looks in each layer, and what each layer would
-    say next; the ten most likely next tokens.
+    say next; the ten most likely next tokens. With -o, all of it and more as a page of its own.
     """
+    if out is not None:
+        _check_out(out, force, as_json)
+    elif max_tokens or seed is not None or force:
+        given = "--max-tokens" if max_tokens else "--seed" if seed is not None else "--force"
+        raise ConfigError(f"{given} is given without -o, but it is for what -o writes. Add -o, such as -o report.html.")
     prompt = read_prompt(text)
     generator = open_generator(model, device=device, dtype=dtype)
+    if out is not None:
+        _write(generator, prompt, out, max_tokens=max_tokens, seed=seed, temperature=temperature)
+        return
     from limner.explain.lens import look
 
     view = look(generator, prompt, top=top)
@@ -65,6 +94,40 @@ def explain(
         sys.stdout.reconfigure(errors="replace")
     console = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else NARROWEST)
     _show(console, view)
+
+
+def _check_out(out: Path, force: bool, as_json: bool) -> None:
+    """What can be said before the model is opened."""
+    if as_json:
+        raise ConfigError("--json and -o are both given, but each has its own form. Give one of them.")
+    if out.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"-o is {out}, but a page ends in .html and a trace in .trace. Choose one of these endings.")
+    if out.is_dir():
+        raise ConfigError(f"{out} is a folder, but a file is to be written there. Choose another name with -o.")
+    if out.exists() and not force:
+        raise ConfigError(f"{out} is there already, but nothing is overwritten. Choose another -o, or add --force.")
+
+
+def _write(
+    generator: TextGenerator, prompt: str, out: Path, *, max_tokens: int, seed: int | None, temperature: float
+) -> None:
+    """Read the text, or write it on first, and put what is inside into a file."""
+    from limner.explain.text_trace import trace_text
+
+    source: str | Generation = prompt
+    if max_tokens:
+        source = generator.generate(prompt, max_tokens=max_tokens, seed=seed, temperature=temperature)
+    trace = trace_text(generator, source)
+    if out.suffix.lower() == ".trace":
+        trace.save(out)
+    else:
+        from limner.explain.interventions import interventions
+        from limner.explain.report import write_report
+
+        write_report(trace, out, extra=interventions(generator, trace))
+    if not isinstance(source, str):
+        print(f"seed {source.seed}", file=sys.stderr)
+    print(out)
 
 
 def _show(console: Console, view: Look) -> None:

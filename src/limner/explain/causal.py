@@ -5,7 +5,7 @@ All heads of a layer are tried in one batch, a row each, and only from their lay
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,34 +82,50 @@ def causal_map(
         ConfigError: no such place; the target is no single token.
     """
     ids, place, goal = resolve(generator, source, place, target)
-    model, stack = generator.model, stack_of(generator.model)
-    rows = torch.tensor([ids[: place + 1]], device=generator.device)
-    layers = model.config.stack.num_layers
-    seen = Recorder(["embedding.output", "layer.*.residual"], keep=lambda value: value)
-    shares = _last(generator, model.hidden(rows, tap=seen))[0]
+    parts = each_part_off(generator, ids[: place + 1])
+    shares = next(parts)[0]
     found = int(shares.argmax()) if goal is None else goal
     before = float(shares[found])
-    most = max(block.attention.num_heads for block in model.config.stack.blocks)
+    blocks = generator.model.config.stack.blocks
+    layers = generator.model.config.stack.num_layers
+    most = max(block.attention.num_heads for block in blocks)
     heads = np.full((layers, most), np.nan, np.float32)
     whole = np.full((2, layers), np.nan, np.float32)
     finished = True
-    for layer in range(layers):
-        block = model.config.stack.block(layer)
-        count = block.attention.num_heads
-        x = seen["embedding.output" if layer == 0 else f"layer.{layer - 1}.residual"]
-        widest = max(block.feed_forward.hidden_dim, model.config.dim)
-        batch = max(1, ROOM // (widest * (place + 1)))
-        changed: list[float] = []
-        for start in range(0, count + 2, batch):
-            parts = range(start, min(start + batch, count + 2))
-            out = stack(x.expand(len(parts), -1, -1), first=layer, tap=_EachOff(layer, parts, count))
-            changed += (_last(generator, out)[:, found] - before).tolist()
+    for layer, off in enumerate(parts):
+        changed = (off[:, found] - before).tolist()
+        count = len(changed) - 2
         heads[layer, :count] = changed[:count]
         whole[:, layer] = changed[count:]
         if on_progress is not None and on_progress(layer + 1, layers) is False:
             finished = layer + 1 == layers
             break
     return CausalMap(place, found, generator.token_text(found), before, heads, whole[0], whole[1], finished)
+
+
+@torch.inference_mode()
+def each_part_off(generator: TextGenerator, ids: Sequence[int]) -> Iterator[Tensor]:
+    """What would follow a text: first as the model is, shape (1, vocab_size), then for each layer with a part of it off.
+
+    A layer's rows are its heads, then its attention, then its feed-forward; shape (heads + 2, vocab_size), probabilities.
+    """
+    model, stack = generator.model, stack_of(generator.model)
+    rows = torch.tensor([list(ids)], device=generator.device)
+    seen = Recorder(["embedding.output", "layer.*.residual"], keep=lambda value: value)
+    yield _last(generator, model.hidden(rows, tap=seen))
+    for layer in range(model.config.stack.num_layers):
+        block = model.config.stack.block(layer)
+        count = block.attention.num_heads
+        x = seen["embedding.output" if layer == 0 else f"layer.{layer - 1}.residual"]
+        widest = max(block.feed_forward.hidden_dim, model.config.dim)
+        batch = max(1, ROOM // (widest * rows.shape[1]))
+        made = []
+        for start in range(0, count + 2, batch):
+            parts = range(start, min(start + batch, count + 2))
+            made.append(
+                _last(generator, stack(x.expand(len(parts), -1, -1), first=layer, tap=_EachOff(layer, parts, count)))
+            )
+        yield torch.cat(made)
 
 
 def _last(generator: TextGenerator, hidden: Tensor) -> Tensor:

@@ -111,6 +111,44 @@ export interface WrittenToken {
   logprob: number;
   candidates: Candidate[];
 }
+/** What is said of a text before its first new token. */
+export interface Started {
+  model: string;
+  seed: number;
+  tokens: { id: number; text: string; special: boolean }[];
+}
+/** What is said of a text that was written: `trace` is fetched with `api.trace`, `generation` goes on as it is. */
+export interface Written {
+  generation: { ids: number[]; prompt_ids: number[]; seed: number; finish: string; text: string };
+  trace: string;
+}
+export type WhyMethod = 'gradient_x_input' | 'integrated_gradients' | 'leave_one_out';
+export interface Why {
+  /** Of each token up to the place asked about. */
+  scores: number[];
+  sum: number;
+  /** What integrated gradients should add up to; null for the other methods. */
+  difference: number | null;
+  target: number;
+  text: string;
+}
+/** The change in a token's probability when a part is off; null: the layer has fewer heads. */
+export interface Causal {
+  place: number;
+  target: number;
+  text: string;
+  probability: number;
+  change: (number | null)[][];
+  attention: (number | null)[];
+  feed_forward: (number | null)[];
+}
+export interface Comparison {
+  before: { candidates: (Candidate & { probability: number })[] };
+  after: { candidates: (Candidate & { probability: number })[] };
+  /** Bits. */
+  divergence: number;
+  continuation: { before: string; after: string };
+}
 export interface Look {
   number: number;
   of: number;
@@ -245,12 +283,11 @@ export const api = {
   write: (
     asked: { model: string; prompt?: string; ids?: number[]; settings?: Record<string, unknown>; seed?: number },
     signal?: AbortSignal,
-  ) =>
-    stream<Waiting & { token: WrittenToken; done: { generation: Record<string, unknown>; trace: string } }>(
-      '/api/write',
-      asked,
-      signal,
-    ),
+  ) => stream<Waiting & { start: Started; token: WrittenToken; done: Written }>('/api/write', asked, signal),
+
+  /** Put another token at a place among those written, and write on with the same settings and the same chance. */
+  branch: (asked: { trace: string; place: number; id: number; max_tokens?: number }, signal?: AbortSignal) =>
+    stream<Waiting & { start: Started; token: WrittenToken; done: Written }>('/api/branch', asked, signal),
 
   traceText: <About>(
     asked: { model: string; generation?: Record<string, unknown>; changes?: Change[] } & Partial<{
@@ -271,31 +308,17 @@ export const api = {
   ) => json<{ candidates: Candidate[]; kept: number }>('/api/distribution', asked, signal),
 
   why: (
-    asked: {
-      model: string;
-      ids: number[];
-      place: number;
-      method: 'gradient_x_input' | 'integrated_gradients' | 'leave_one_out';
-    },
+    asked: { model: string; ids: number[]; place: number; method: WhyMethod; target?: number },
     signal?: AbortSignal,
-  ) => json<{ scores: number[]; sum: number; difference: number }>('/api/why', asked, signal),
+  ) => json<Why>('/api/why', asked, signal),
 
-  causal: (asked: { model: string; ids: number[]; place: number; target: number }, signal?: AbortSignal) =>
-    stream<Waiting & { progress: { done: number; of: number }; done: { change: number[][] } }>(
-      '/api/causal',
-      asked,
-      signal,
-    ),
+  causal: (asked: { model: string; ids: number[]; place?: number; target?: number }, signal?: AbortSignal) =>
+    stream<Waiting & { progress: { done: number; of: number }; done: Causal }>('/api/causal', asked, signal),
 
   compare: (
-    asked: { model: string; changes: Change[] } & Partial<{ text: string; ids: number[] }>,
+    asked: { model: string; changes: Change[]; max_tokens?: number } & Partial<{ text: string; ids: number[] }>,
     signal?: AbortSignal,
-  ) =>
-    json<{
-      before: { candidates: Candidate[] };
-      after: { candidates: Candidate[] };
-      continuation: { before: string; after: string };
-    }>('/api/compare', asked, signal),
+  ) => json<Comparison>('/api/compare', asked, signal),
 
   neighbours: <Answer>(asked: { model: string; word: string; count: number }, signal?: AbortSignal) =>
     json<Answer>('/api/neighbours', asked, signal),

@@ -26,18 +26,21 @@ function escape(character: string): string {
 /** The lines that open a trace as this page has it; then `lines`, which say what the figure shows. */
 export function pythonFor(trace: Trace<TextAbout> | Trace<PictureAbout>, ...lines: string[]): string {
   const { model, changes } = trace.about;
-  const named = changes.length > 0 ? [`changes = changes_from(${literal(changes as Change[])})`] : [];
+  const named =
+    changes.length > 0
+      ? [`changes = [limner.change_from_dict(change) for change in ${literal(changes as Change[])}]`]
+      : [];
   const changed = changes.length > 0 ? ', changes=changes' : '';
-  const imports =
-    changes.length > 0 ? ['import limner', 'from limner.explain.changes import changes_from'] : ['import limner'];
-  const opened = [...imports, '', `model = limner.load(${literal(model.name)})`, ...named];
+  const opened = ['import limner', '', `model = limner.load(${literal(model.name)})`, ...named];
   if (trace.kind === 'text') {
     const about = trace.about as TextAbout;
-    const given = about.run ? literal(about.run.prompt) : `[${about.tokens.map((token) => token.id).join(', ')}]`;
-    if (about.run) {
-      const settings = Object.entries(about.run.settings).map(([key, value]) => `, ${key}=${literal(value)}`);
+    // A branch has tokens that no seed would draw: it is given as it is.
+    const run = about.run && !('branch' in about.run) ? about.run : null;
+    const given = run ? literal(run.prompt) : `[${about.tokens.map((token) => token.id).join(', ')}]`;
+    if (run) {
+      const settings = Object.entries(run.settings).map(([key, value]) => `, ${key}=${literal(value)}`);
       opened.push(
-        `written = model.write(${given}, seed=${about.run.seed}${settings.join('')})`,
+        `written = model.generate(${given}, seed=${run.seed}${settings.join('')})`,
         `trace = model.trace(written${changed})`,
       );
     } else opened.push(`trace = model.trace(${given}${changed})`);

@@ -57,6 +57,9 @@ export function inline(text: string): string {
   return shown === '' ? '∅' : shown;
 }
 
+/** A token in a sentence: without the space before it, unless it is nothing else. */
+export const word = (text: string): string => inline(text.trim() === '' ? text : text.trim());
+
 const STRONG_RTL = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]|[\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 const STRONG = /\p{L}/u;
 
