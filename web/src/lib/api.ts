@@ -89,12 +89,16 @@ async function failure(response: Response): Promise<ApiError> {
 }
 
 async function ask(path: string, body: unknown, signal: AbortSignal | undefined, accept: string): Promise<Response> {
+  const file = body instanceof Uint8Array;
   let response: Response;
   try {
     response = await fetch(path, {
       method: body === undefined ? 'GET' : 'POST',
-      headers: { accept, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: {
+        accept,
+        ...(body === undefined ? {} : { 'content-type': file ? 'application/octet-stream' : 'application/json' }),
+      },
+      body: body === undefined ? undefined : file ? (body as Uint8Array<ArrayBuffer>) : JSON.stringify(body),
       signal,
       cache: 'no-store',
     });
@@ -181,6 +185,9 @@ export const api = {
     (await json<{ examples: Example[] }>('/api/examples', undefined, signal)).examples,
   trace: <About>(id: string, signal?: AbortSignal) =>
     trace<About>(`/api/traces/${enc(id)}`, undefined, signal, `The trace ${id}`),
+  /** Hand a trace file to the studio, which keeps it until it is closed; its id. */
+  keep: async (bytes: Uint8Array, signal?: AbortSignal) =>
+    ((await (await ask('/api/traces', bytes, signal, 'application/json')).json()) as { trace: string }).trace,
 
   tokens: async (asked: { text: string; models: string[] }, signal?: AbortSignal) =>
     (await json<{ tokenizers: Tokenized[] }>('/api/tokens', asked, signal)).tokenizers,
@@ -206,7 +213,7 @@ export const api = {
   paint: (
     asked: { model: string; prompt: string; seed?: number; settings?: Record<string, unknown>; changes?: Change[] },
     signal?: AbortSignal,
-  ) => stream<{ look: Look; done: { trace: string } }>('/api/paint', asked, signal),
+  ) => stream<{ look: Look; done: { trace: string; picture: string; notes: string[] } }>('/api/paint', asked, signal),
 
   distribution: (
     asked: { model: string; ids: number[]; place: number; temperature: number; top_k: number; top_p: number },
