@@ -66,7 +66,7 @@ STEPS = {
     "embedding.positions": "the vectors that say where each token stands, added to them",
     "embedding.segments": "the vectors that say which segment each token belongs to, added to them",
     "embedding.output": "what the first layer reads",
-    "places": "where the tokens stand, by which queries and keys are turned",
+    "places": "where each token stands, counted from 0; rotary positions turn by it",
     "attention.query": "queries, after any norm and rotation",
     "attention.key": "keys, after any norm and rotation",
     "attention.value": "values",
@@ -260,6 +260,8 @@ def picture_taps() -> Iterator[str]:
             meaning += " (from the picture to the prompt)"
         public = re.sub(r"layer\.\d+", "layer.N", name).replace("look.0", "look.K")
         shape = ", ".join(sizes.get(size, str(size)) for size in values[-1].shape)
+        if public.startswith("look") and name.endswith(".places"):
+            shape, meaning = "patches, 2", "row and column of each patch; rotary positions turn by them"
         yield f"| `{public}` | ({shape}) | {meaning} |"
 
 
