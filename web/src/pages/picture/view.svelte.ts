@@ -16,7 +16,8 @@ export function viewOf(trace: () => PictureTrace) {
   const about = $derived(trace().about);
   const detail = $derived(trace().has('words.layer_head') ? trace().shape('words.layer_head') : null);
   const word = $derived(within('word', about.words.length, null));
-  const look = $derived(within('look', about.looks.length, about.looks.length - 1)!);
+  // A quarter of the way there is noise enough, and picture enough.
+  const look = $derived(within('look', about.looks.length, Math.floor((about.looks.length - 1) / 4))!);
   const measure: Measure = $derived(address.get('measure') === 'share' ? 'share' : 'lift');
   const one = $derived(address.get('span') === 'one');
   const layer = $derived(detail ? within('layer', detail[1], null) : null);
