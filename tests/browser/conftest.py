@@ -25,7 +25,7 @@ from queue import Empty, Queue
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 Theme = Literal["light", "dark"]
 Size = Literal["wide", "middle", "phone"]
@@ -37,6 +37,7 @@ BUILT = ROOT / "src/limner/assets/web"
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 60_000  # milliseconds: a machine that does something else besides is slow, not wrong
+expect.set_options(timeout=PATIENCE)
 OWN = ("data:", "blob:")  # what a page makes for itself is no request
 
 
@@ -244,6 +245,12 @@ def _context(browser: Browser, theme: Theme, size: Size) -> BrowserContext:
 # ── what every page is asked ───────────────────────────────────────────────────────────────────────────
 
 
+# Two frames, in which the new colours are taken, and whatever then fades.
+SETTLED = """() => new Promise((next) => requestAnimationFrame(() => requestAnimationFrame(next)))
+  .then(() => Promise.allSettled(document.getAnimations().map((one) => one.finished)))
+  .then(() => new Promise((next) => requestAnimationFrame(next)))"""
+
+
 def check_accessible(page: Page, *, themes: tuple[Theme, ...] = THEMES) -> None:
     """Fail with a list of what axe finds, in light and in dark."""
     assert AXE.is_file(), "axe-core is not installed. Run `make web`."
@@ -252,7 +259,7 @@ def check_accessible(page: Page, *, themes: tuple[Theme, ...] = THEMES) -> None:
     found: list[str] = []
     for theme in themes:
         page.emulate_media(color_scheme=theme)
-        page.wait_for_timeout(50)  # colours that fade
+        page.evaluate(SETTLED)
         result: dict[str, Any] = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
         for violation in result["violations"]:
             places = [f"    {' '.join(map(str, node['target']))}\n      {node['html'][:200]}\n      {_reason(node)}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -152,8 +154,14 @@ def test_a_trace_file_is_opened_and_another_is_refused(visit: Visit, tmp_path: P
     chosen.set_input_files(tmp_path / "cat.trace")
     expect(page.get_by_label("What to paint")).to_have_value("a black cat with a yellow crown")
     painted(page)
-    # Its model is called “tiny”, as the file says, and no model of that name paints here.
-    expect(page.get_by_text("The studio has none of that name").or_(page.get_by_text("Remove it"))).to_be_visible()
+    # Its model is here, so that it can be painted anew with a change.
+    expect(page.get_by_role("button", name="Remove it")).to_be_visible()
+    about = json.loads(json.dumps(trace.about))
+    about["model"]["name"] = "somebody else's"
+    replace(trace, about=about).save(tmp_path / "other.trace")
+    chosen.set_input_files(tmp_path / "other.trace")
+    expect(page.get_by_text("The studio has none of that name")).to_be_visible()
+    painted(page)
 
     (tmp_path / "broken.trace").write_bytes((tmp_path / "cat.trace").read_bytes()[:500])
     chosen.set_input_files(tmp_path / "broken.trace")
@@ -170,7 +178,7 @@ HOSTILE = (
 
 @pytest.mark.parametrize("prompt", HOSTILE)
 def test_prompts_that_are_markup_or_other_scripts_are_text(visit: Visit, prompt: str) -> None:
-    page = visit(f"#/picture?model=painter&prompt={quote(prompt)}&seed=1&steps=3")
+    page = visit(f"#/picture?model=picturebook&prompt={quote(prompt)}&seed=1&steps=4")
     painted(page)
     expect(page.get_by_label("What to paint")).to_have_value(prompt)
     assert page.evaluate("() => document.querySelectorAll('main img[src=x], main script').length") == 0
