@@ -50,7 +50,7 @@ def test_a_picture_is_the_same_whether_it_is_looked_at_or_not(painter: PictureGe
     trace = painter.trace(PROMPT, seed=1, steps=4, sampler=sampler, self_attention=True)
     assert trace.image.tobytes() == picture.image.tobytes()
     np.testing.assert_array_equal(trace.arrays["latents"], np.stack([look.noisy for look in picture.looks]))
-    assert trace.about["replay"] == {"largest_difference": 0.0, "looks": 0}
+    assert trace.about["replay"] == {"largest_difference": 0.0, "mean_difference": 0.0, "looks": 0}
     assert trace.about["settings"] == picture.settings
     assert trace.looks == [look.number for look in picture.looks]
 
@@ -59,9 +59,11 @@ def test_looking_again_is_near_the_run_and_says_how_near(painter: PictureGenerat
     picture = painted(painter)
     trace = painter.trace(picture)
     seen = painter.look_again(picture.settings, picture.looks)
-    far = max(float((one - look.seen.float()).abs().max()) for one, look in zip(seen, picture.looks, strict=True))
-    assert trace.about["replay"] == {"largest_difference": far, "looks": 4}
-    assert 0 < far < 0.02, "half precision takes a little from what was given"
+    far = torch.stack([(one - look.seen.float()).abs() for one, look in zip(seen, picture.looks, strict=True)])
+    assert trace.about["replay"]["largest_difference"] == float(far.max())
+    assert trace.about["replay"]["mean_difference"] == pytest.approx(float(far.mean()), rel=1e-4)
+    assert trace.about["replay"]["looks"] == 4
+    assert 0 < far.max() < 0.02, "half precision takes a little from what was given"
     live = painter.trace(PROMPT, seed=1, steps=4)
     for name in ("words", "words.rest", "words.layer_head"):
         np.testing.assert_allclose(trace[name], live[name], atol=0.01)

@@ -443,7 +443,9 @@ def _paint_all(
         )
     recorder: Recorder | None = word_recorder() if strips else None
     watch = PictureWatch(generator, prompt) if traces or reports else None
-    taps: list[Tap] = [tap for tap in (recorder, None if watch is None else watch.tap) if tap is not None]
+    taps: list[Tap] = [] if recorder is None else [recorder]
+    if watch is not None:
+        taps.append(watch.tap)
     with _painting(generator, count, preview) as on_step:
         pictures = generator.stream(
             prompt, n=count, seed=first, settings=settings, start=inputs.start, mask=inputs.mask, on_step=on_step,

@@ -33,7 +33,8 @@ def trace_page(trace: PictureTrace) -> str:
         f"({about['model']['sha256'][:12]}); "
     )
     said += (
-        f"{replay['looks']} looks were looked at again, what is seen in them is off by {replay['largest_difference']:.2g} at most"
+        f"{replay['looks']} looks were looked at again: what is seen is off by {replay['mean_difference']:.2g} in the mean and "
+        f"{replay['largest_difference']:.2g} at most"
         if replay["looks"]
         else "seen while it was painted"
     )

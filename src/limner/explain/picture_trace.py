@@ -303,7 +303,7 @@ class PictureWatch:
                     for layer, weights in enumerate(of_layers):
                         name = f"self_attention.{number}.{layer}"
                         arrays[name], scales[name] = shares(weights.numpy())
-        far = [float((again[number] - at[number].seen.float()).abs().max()) for number in chosen.looks] if again else []
+        far = [(again[number] - at[number].seen.float()).abs() for number in chosen.looks] if again else []
         about = {
             "model": self._model(),
             "settings": picture.settings,
@@ -315,7 +315,11 @@ class PictureWatch:
             "shown": chosen.looks,
             "detailed": chosen.detailed,
             "grid": list(grid),
-            "replay": {"largest_difference": max(far, default=0.0), "looks": len(far)},
+            "replay": {
+                "largest_difference": max((float(one.max()) for one in far), default=0.0),
+                "mean_difference": sum(float(one.mean()) for one in far) / max(1, len(far)),
+                "looks": len(far),
+            },
             "changes": picture.settings.get("changes", []),
         }
         return PictureTrace("picture", about, arrays, scales)
