@@ -79,7 +79,14 @@ test('what a report carries is checked: a picture from elsewhere is left out', (
     patches: [0.5],
   };
   expect(readPainted({ changes: [sound] })).toHaveLength(1);
-  expect(readPainted({ changes: [{ ...sound, picture: 'http://elsewhere/x.png' }, { ...sound, patches: 'x' }] })).toEqual([]);
+  expect(
+    readPainted({
+      changes: [
+        { ...sound, picture: 'http://elsewhere/x.png' },
+        { ...sound, patches: 'x' },
+      ],
+    }),
+  ).toEqual([]);
   expect(readPainted({})).toEqual([]);
 });
 
