@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
 import json
 import math
 import os
@@ -13,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from starlette.testclient import TestClient
 
 import limner
@@ -263,3 +266,20 @@ def test_of_one_token_nothing_is_learned(tiny: TextGenerator, page: TestClient) 
     with pytest.raises(DataError, match="1 token"):
         take_apart(tiny, "", rate=0.1)
     refused(page.post("/api/step", json={"model": "tiny", "text": ""}), 400, "1 token")
+
+
+def test_what_a_run_painted_on_the_way(page: TestClient, run: Path) -> None:
+    assert page.get("/api/samples/sky").json() == {"steps": [], "prompts": []}
+    (run / "samples").mkdir()
+    for step in (8, 120):
+        Image.new("RGB", (4, 2), (step, 0, 0)).save(run / "samples" / f"step-{step:07}.png")
+    (run / "samples" / "step-notes.png").write_bytes(b"")
+    assert page.get("/api/samples/sky").json()["steps"] == [8, 120]
+    said = page.get("/api/samples/sky/120").json()
+    image = Image.open(io.BytesIO(base64.b64decode(said["picture"].split(",")[1])))
+    assert (said["step"], image.size, image.getpixel((0, 0))) == (120, (4, 2), (120, 0, 0))
+
+
+@pytest.mark.parametrize("step", ["9", "notes", "-1", "٨"])
+def test_samples_of_a_step_that_was_not_painted(page: TestClient, run: Path, step: str) -> None:
+    refused(page.get(f"/api/samples/sky/{step}"), 400, step)

@@ -107,6 +107,14 @@ def paint(
         Path | None,
         typer.Option(metavar="FILE.trace", help="Write what was seen on the way; docs/traces-pictures.md says what."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            help="Write a page to look inside with: where each word went, and the picture without each.",
+        ),
+    ] = None,
     preview: Annotated[bool, typer.Option(help="Show each step in terminals that can show pictures.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     as_json: Annotated[
@@ -129,13 +137,13 @@ def paint(
         "blend": blend, "other-seed": other_seed, "frames": frames,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    files = Files(out, force, filmstrip, trace)
+    files = Files(out, force, filmstrip, trace, html)
     report = Report(as_json)
     place = {"device": device, "dtype": dtype, "threads": threads}
     if again is not None:
         _again(again, prompt, given, model, place, files, report, preview)
         return
-    _check(given, {"filmstrip": filmstrip, "trace": trace})
+    _check(given, {"filmstrip": filmstrip, "trace": trace, "report": html})
     text = _prompt(prompt, variations)
     from limner.picture.painting import PaintSettings
 
@@ -287,6 +295,7 @@ class Files:
     force: bool
     filmstrip: Path | None
     trace: Path | None
+    report: Path | None = None
 
     def many(self, prompt: str, seeds: Sequence[int]) -> list[Path]:
         """A file for each seed."""
@@ -326,6 +335,14 @@ class Files:
         if self._folder(self.trace) or self.trace.suffix.lower() != ".trace":
             raise ConfigError(f"--trace is {self.trace}, but a trace is its own kind of file. Name a .trace file.")
         return self._free(_numbered(self.trace, count))
+
+    def reports(self, count: int) -> list[Path]:
+        """Files for the reports; none where none is asked for."""
+        if self.report is None:
+            return []
+        if self._folder(self.report) or self.report.suffix.lower() not in (".html", ".htm"):
+            raise ConfigError(f"--report is {self.report}, but it is a page for a browser. Name an .html file.")
+        return self._free(_numbered(self.report, count))
 
     def _folder(self, path: Path) -> bool:
         return path.is_dir() or (not path.suffix and not path.is_file())
@@ -408,19 +425,24 @@ def _paint_all(
 ) -> None:
     """Each picture is saved when it is done, so that what comes later costs none of them."""
     from limner.core.tap import NO_TAP, Chain, Tap
+    from limner.explain.picture_interventions import picture_interventions
     from limner.explain.picture_trace import PictureWatch
+    from limner.explain.report import check_page, write_report
     from limner.picture.filmstrip import filmstrip
     from limner.picture.images import save_png
     from limner.picture.words import word_recorder
 
     seeds = range(first, first + max(0, count))
     paths, strips, traces = files.many(prompt, seeds), files.strips(count), files.traces(count)
+    reports = files.reports(count)
+    if reports:
+        check_page()
     if set(strips) & set(paths):
         raise ConfigError(
             f"--filmstrip is {files.filmstrip}, but the picture goes there. Choose another name for one of them."
         )
     recorder: Recorder | None = word_recorder() if strips else None
-    watch = PictureWatch(generator, prompt) if traces else None
+    watch = PictureWatch(generator, prompt) if traces or reports else None
     taps: list[Tap] = [] if recorder is None else [recorder]
     if watch is not None:
         taps.append(watch.tap)
@@ -440,9 +462,15 @@ def _paint_all(
                 save_png(filmstrip(generator, picture, recorder), strips[number], {"filmstrip": noted.settings})
                 recorder.values.clear()
             if watch is not None:
-                beside["trace"] = traces[number]
-                watch.trace(noted).save(traces[number])
+                seen = watch.trace(noted)
                 watch.clear()
+                if traces:
+                    beside["trace"] = traces[number]
+                    seen.save(traces[number])
+                if reports:
+                    beside["report"] = reports[number]
+                    found = picture_interventions(generator, picture, start=inputs.start, mask=inputs.mask)
+                    write_report(seen, reports[number], extra=found)
             report.tell(paths[number], noted, beside)
 
 
@@ -496,7 +524,7 @@ def _again(
     if prompt is not None or given:
         what = "a prompt" if prompt is not None else f"--{next(iter(given))}"
         raise ConfigError(f"{what} is given beside --again, but that paints with the file's own settings. Drop it.")
-    for name, wanted in (("filmstrip", files.filmstrip), ("trace", files.trace)):
+    for name, wanted in (("filmstrip", files.filmstrip), ("trace", files.trace), ("report", files.report)):
         if wanted is not None:
             raise ConfigError(f"--{name} is given beside --again, but that repeats a picture and no more. Drop it.")
     described, original = read_settings(path), pixel_digest(read_picture(path))

@@ -75,6 +75,15 @@ def write_report(
         ) from problem
 
 
+def check_page(page: Path = PAGE) -> None:
+    """Say now what ``write_report`` would say after a long run.
+
+    Raises:
+        DataError: the page is not built, or is another one.
+    """
+    _page(page)
+
+
 def fill(page: str, traces: Mapping[str, Trace], title: str, extra: dict[str, Any]) -> str:
     """The page with traces and extras in it; the first trace is what it is about."""
     from limner import __version__

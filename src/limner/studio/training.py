@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from limner.studio.state import Studio
     from limner.studio.worker import Job
 
-EVENTS, PLAN = "events.jsonl", "run.json"
+EVENTS, PLAN, SAMPLES = "events.jsonl", "run.json", "samples"
 LOOK_AGAIN = 0.5  # seconds between two looks at a run's events
 QUIET_LOOKS = 30  # without news, after which a sign of life is due
 SILENT = 120.0  # seconds without an event after which a run is taken to have been stopped by force
@@ -228,6 +229,40 @@ def probe(studio: Studio, ask: AskProbe, job: Job) -> dict[str, Any]:
     return {"name": asked.name, "points": points}
 
 
+# ── pictures on the way ────────────────────────────────────────────────────────────────────────────────
+
+
+def samples(studio: Studio, ask: AskRun, job: Job) -> dict[str, Any]:
+    """At which steps a run painted its prompts, and what they are."""
+    folder = studio.shelf.run(ask.n)
+    prompts = _part(_plan(folder), "plan").get("prompts") or []
+    return {"steps": _steps_painted(folder), "prompts": [str(prompt) for prompt in prompts]}
+
+
+@dataclass(frozen=True)
+class AskSample:
+    """A sheet of samples, by the run and the step."""
+
+    n: str
+    step: str
+
+
+def sample(studio: Studio, ask: AskSample, job: Job) -> dict[str, Any]:
+    """The sheet that a run painted at a step."""
+    folder = studio.shelf.run(ask.n)
+    known = _steps_painted(folder)
+    step = int(ask.step) if ask.step.isascii() and ask.step.isdigit() else -1
+    if step not in known:
+        raise DataError(f"the step is {ask.step!r:.40}, but samples were painted at {known[:20]}. Choose one of these.")
+    picture = base64.b64encode((folder / SAMPLES / f"step-{step:07}.png").read_bytes()).decode()
+    return {"step": step, "picture": f"data:image/png;base64,{picture}"}
+
+
+def _steps_painted(folder: Path) -> list[int]:
+    names = [path.stem for path in (folder / SAMPLES).glob("step-*.png")]
+    return sorted(int(name.removeprefix("step-")) for name in names if name.removeprefix("step-").isdigit())
+
+
 # ── one step taken apart ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -254,5 +289,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/training/{n}/events", AskRun, follow, "events", computes=False),
     Endpoint("GET", "/api/probes/{n}", AskRun, probes, computes=False),
     Endpoint("POST", "/api/probes/{n}", AskProbe, probe, "events"),
+    Endpoint("GET", "/api/samples/{n}", AskRun, samples, computes=False),
+    Endpoint("GET", "/api/samples/{n}/{step}", AskSample, sample, computes=False),
     Endpoint("POST", "/api/step", AskStep, step),
 )

@@ -29,13 +29,15 @@ export interface TraceToken {
 /** What was changed in a reading; see `limner.explain.changes`. */
 export type Change =
   | { kind: 'head_off'; layer: number; head: number; where?: 'attention' | 'cross_attention' }
-  | { kind: 'attention_off'; layer: number }
+  | { kind: 'attention_off'; layer: number; where?: 'attention' | 'cross_attention' }
   | { kind: 'feed_forward_off'; layer: number }
   | { kind: 'neuron_off'; layer: number; neuron: number }
   | { kind: 'patch'; name: string; source: string; place: number; from: number }
   | { kind: 'steer'; layer: number; towards: string; away: string; strength: number }
   | { kind: 'positions_off' }
-  | { kind: 'weigh_word'; word: number; weight: number };
+  | { kind: 'weigh_word'; word: number; weight: number }
+  | { kind: 'remove_word'; word: number }
+  | { kind: 'replace_word'; word: number; by: string };
 
 export interface TextAbout {
   model: TextModel;
@@ -46,6 +48,14 @@ export interface TextAbout {
   temperatures: number[];
   /** Texts of the ids that candidates and lens name, by id. */
   texts?: Record<string, string>;
+}
+
+/** One look of the sampler: when it was, how much of the picture (α) and how much noise (σ) there was. */
+export interface Moment {
+  number: number;
+  time: number;
+  alpha: number;
+  sigma: number;
 }
 
 export interface PictureAbout {
@@ -69,7 +79,9 @@ export interface PictureAbout {
   words: { text: string; places: number[] }[];
   tokens: { id: number; text: string }[];
   notes: string[];
-  looks: { number: number; time: number; alpha: number; sigma: number }[];
+  looks: Moment[];
+  /** All looks of the run; `looks` may be some of them. */
+  schedule?: Moment[];
   grid: [number, number];
   replay: null | { largest_difference: number; looks: number };
   changes: Change[];
@@ -113,7 +125,11 @@ export function sayChange(change: Change): string {
     case 'positions_off':
       return 'positions off';
     case 'weigh_word':
-      return `word ${change.word} × ${change.weight}`;
+      return `word ${change.word + 1} × ${change.weight}`;
+    case 'remove_word':
+      return `word ${change.word + 1} removed`;
+    case 'replace_word':
+      return `word ${change.word + 1} replaced by “${change.by}”`;
   }
 }
 

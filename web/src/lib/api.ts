@@ -335,7 +335,18 @@ export const api = {
 
   training: <Events>(run: string, signal?: AbortSignal) =>
     stream<Events>(`/api/training/${enc(run)}/events`, undefined, signal),
-  step: <Answer>(asked: { model: string; text: string }, signal?: AbortSignal) =>
+  step: <Answer>(asked: { model: string; text: string; rate?: number }, signal?: AbortSignal) =>
     json<Answer>('/api/step', asked, signal),
   probes: <Answer>(run: string, signal?: AbortSignal) => json<Answer>(`/api/probes/${enc(run)}`, undefined, signal),
+  probe: (asked: { run: string; prompt: string; right: string; wrong: string }, signal?: AbortSignal) => {
+    const { run, ...rest } = asked;
+    return stream<Waiting & {
+      point: { step: number; right: number; wrong: number };
+      done: { name: string; points: { step: number; right: number; wrong: number }[] };
+    }>(`/api/probes/${enc(run)}`, rest, signal);
+  },
+  samples: (run: string, signal?: AbortSignal) =>
+    json<{ steps: number[]; prompts: string[] }>(`/api/samples/${enc(run)}`, undefined, signal),
+  sample: (run: string, step: number, signal?: AbortSignal) =>
+    json<{ step: number; picture: string }>(`/api/samples/${enc(run)}/${step}`, undefined, signal),
 };
