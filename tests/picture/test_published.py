@@ -17,10 +17,10 @@ import limner
 from limner.core.errors import ConfigError, ContextError, TokenizerError, WeightsError
 from limner.picture.config import make_config
 from limner.picture.denoiser import PictureModel
-from limner.picture.filmstrip import word_maps, word_recorder
 from limner.picture.folder import load_picture_model, save_picture_model
 from limner.picture.generator import PictureGenerator
 from limner.picture.published import open_published
+from limner.picture.words import word_maps, word_recorder
 from limner.text.encoder import TextEncoder
 from limner.tokens import Tokenizer
 from tests.picture.conftest import CAPTIONS, SIDE

@@ -56,6 +56,7 @@ VERBS = {
     "paint": Verb("Generate", "Paint pictures with a model."),
     "tokens": Verb("Explain", "Show how a text becomes tokens."),
     "explain": Verb("Explain", "Look inside a model while it reads a text."),
+    "studio": Verb("Explain", "Look inside models in the browser."),
     "eval": Verb("Check", "Measure how well a model predicts a text, or paints what it is asked."),
     "models": Verb("Check", "List the models that can be loaded."),
     "export": Verb("Check", "Write a model in a form that other tools load."),

@@ -103,6 +103,10 @@ def paint(
     filmstrip: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write the steps, and per word where attention put it.")
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.trace", help="Write what was seen on the way; docs/traces-pictures.md says what."),
+    ] = None,
     preview: Annotated[bool, typer.Option(help="Show each step in terminals that can show pictures.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     as_json: Annotated[
@@ -125,13 +129,13 @@ def paint(
         "blend": blend, "other-seed": other_seed, "frames": frames,
     }  # fmt: skip
     given = {name: value for name, value in given.items() if value is not None}
-    files = Files(out, force, filmstrip)
+    files = Files(out, force, filmstrip, trace)
     report = Report(as_json)
     place = {"device": device, "dtype": dtype, "threads": threads}
     if again is not None:
         _again(again, prompt, given, model, place, files, report, preview)
         return
-    _check(given, filmstrip)
+    _check(given, {"filmstrip": filmstrip, "trace": trace})
     text = _prompt(prompt, variations)
     from limner.picture.painting import PaintSettings
 
@@ -167,7 +171,7 @@ def paint(
 # ── what is asked ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _check(given: dict[str, Any], filmstrip: Path | None) -> None:
+def _check(given: dict[str, Any], beside: dict[str, Path | None]) -> None:
     """Options that do not go together, or leave nothing to do."""
     if "variations" in given:  # first, for adding --from, as would be said below, does not go with it either
         for name in ("from", "mask"):
@@ -192,10 +196,11 @@ def _check(given: dict[str, Any], filmstrip: Path | None) -> None:
     for one, other in pairs:
         if one in given and other in given:
             raise ConfigError(f"--{other} is given beside --{one}, but they do not go together. Drop one of them.")
-    if given.get("guidance") == 0 and filmstrip is not None:
-        raise ConfigError("--filmstrip is given beside --guidance 0, but then no word is read. Drop one of them.")
-    if blends and filmstrip is not None:
-        raise ConfigError(f"--filmstrip is given beside --{blends[0]}, but it shows one prompt. Drop one of them.")
+    for name in (name for name, path in beside.items() if path is not None):
+        if given.get("guidance") == 0:
+            raise ConfigError(f"--{name} is given beside --guidance 0, but then no word is read. Drop one of them.")
+        if blends:
+            raise ConfigError(f"--{name} is given beside --{blends[0]}, but it shows one prompt. Drop one of them.")
 
 
 BLANK = 'but a picture is painted from words. Say what to paint: limner paint "a fox".'
@@ -281,6 +286,7 @@ class Files:
     out: Path | None
     force: bool
     filmstrip: Path | None
+    trace: Path | None
 
     def many(self, prompt: str, seeds: Sequence[int]) -> list[Path]:
         """A file for each seed."""
@@ -312,6 +318,14 @@ class Files:
         if self._folder(self.filmstrip) or self.filmstrip.suffix.lower() != ".png":
             raise ConfigError(f"--filmstrip is {self.filmstrip}, but it is written as PNG. Name a .png file.")
         return self._free(_numbered(self.filmstrip, count))
+
+    def traces(self, count: int) -> list[Path]:
+        """Files for the traces; none where none is asked for."""
+        if self.trace is None:
+            return []
+        if self._folder(self.trace) or self.trace.suffix.lower() != ".trace":
+            raise ConfigError(f"--trace is {self.trace}, but a trace is its own kind of file. Name a .trace file.")
+        return self._free(_numbered(self.trace, count))
 
     def _folder(self, path: Path) -> bool:
         return path.is_dir() or (not path.suffix and not path.is_file())
@@ -350,7 +364,7 @@ class Report:
         self.as_json = as_json
         self.told: set[str] = set()
 
-    def tell(self, path: Path, picture: Picture, filmstrip: Path | None = None, **more: Any) -> None:
+    def tell(self, path: Path, picture: Picture, beside: dict[str, Path] | None = None, **more: Any) -> None:
         """One line on standard output."""
         self.notes(picture.notes)
         if not self.as_json:
@@ -360,8 +374,7 @@ class Report:
 
         line: dict[str, Any] = {"file": str(path), "seed": picture.seed, "settings": picture.settings}
         line |= {"notes": list(picture.notes), **more}
-        if filmstrip is not None:
-            line["filmstrip"] = str(filmstrip)
+        line |= {name: str(file) for name, file in (beside or {}).items()}
         print(json.dumps(line, ensure_ascii=False, allow_nan=False), flush=True)
 
     def notes(self, notes: Iterable[str]) -> None:
@@ -394,30 +407,41 @@ def _paint_all(
     preview: bool,
 ) -> None:
     """Each picture is saved when it is done, so that what comes later costs none of them."""
-    from limner.picture.filmstrip import filmstrip, word_recorder
+    from limner.core.tap import NO_TAP, Chain, Tap
+    from limner.explain.picture_trace import PictureWatch
+    from limner.picture.filmstrip import filmstrip
     from limner.picture.images import save_png
+    from limner.picture.words import word_recorder
 
     seeds = range(first, first + max(0, count))
-    paths, strips = files.many(prompt, seeds), files.strips(count)
+    paths, strips, traces = files.many(prompt, seeds), files.strips(count), files.traces(count)
     if set(strips) & set(paths):
         raise ConfigError(
             f"--filmstrip is {files.filmstrip}, but the picture goes there. Choose another name for one of them."
         )
     recorder: Recorder | None = word_recorder() if strips else None
+    watch = PictureWatch(generator, prompt) if traces else None
+    taps: list[Tap] = [tap for tap in (recorder, watch and watch.tap) if tap is not None]
     with _painting(generator, count, preview) as on_step:
         pictures = generator.stream(
             prompt, n=count, seed=first, settings=settings, start=inputs.start, mask=inputs.mask, on_step=on_step,
-            record=bool(strips), **({} if recorder is None else {"tap": recorder}),
+            record=bool(taps), tap=Chain(*taps) if taps else NO_TAP,
         )  # fmt: skip
         report.notes(generator.notes_on(prompt, settings.negative))
         report.notes(_notes_on(settings))
         for number, picture in enumerate(pictures):
             noted = inputs.note(picture, model)
             _save(noted, [noted.image], paths[number])
+            beside = {}
             if recorder is not None:
+                beside["filmstrip"] = strips[number]
                 save_png(filmstrip(generator, picture, recorder), strips[number], {"filmstrip": noted.settings})
                 recorder.values.clear()
-            report.tell(paths[number], noted, strips[number] if strips else None)
+            if watch is not None:
+                beside["trace"] = traces[number]
+                watch.trace(noted).save(traces[number])
+                watch.clear()
+            report.tell(paths[number], noted, beside)
 
 
 def _notes_on(settings: Any) -> tuple[str, ...]:
@@ -470,8 +494,9 @@ def _again(
     if prompt is not None or given:
         what = "a prompt" if prompt is not None else f"--{next(iter(given))}"
         raise ConfigError(f"{what} is given beside --again, but that paints with the file's own settings. Drop it.")
-    if files.filmstrip is not None:
-        raise ConfigError("--filmstrip is given beside --again, but that repeats a picture and no more. Drop it.")
+    for name, wanted in (("filmstrip", files.filmstrip), ("trace", files.trace)):
+        if wanted is not None:
+            raise ConfigError(f"--{name} is given beside --again, but that repeats a picture and no more. Drop it.")
     described, original = read_settings(path), pixel_digest(read_picture(path))
     check_described(described)
     generator = _painter_of(path, described, model, place)

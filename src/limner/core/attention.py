@@ -49,6 +49,7 @@ def visible(
     keys: Tensor,
     real: Tensor | None = None,
     documents: Tensor | None = None,
+    tap: Tap = NO_TAP,
 ) -> tuple[Tensor | None, bool]:
     """The mask for ``View``, and whether the plain causal rule says it all.
 
@@ -82,7 +83,7 @@ def visible(
     allowed = (allowed | (distance == 0)[None])[:, None]
     if not alibi:
         return allowed, False
-    slopes = alibi_slopes(config.num_heads).to(queries.device)
+    slopes = tap("slopes", alibi_slopes(config.num_heads).to(queries.device))
     bias = -slopes[:, None, None] * distance.abs()
     return bias[None].masked_fill(~allowed, -torch.inf), False
 

@@ -53,6 +53,7 @@ class Stack(nn.Module):
         memory_mask: Tensor | None = None,
         condition: Tensor | None = None,
         cache: Cache | None = None,
+        first: int = 0,
         tap: Tap = NO_TAP,
     ) -> Tensor:
         """The residual stream through all layers.
@@ -67,6 +68,7 @@ class Stack(nn.Module):
             memory_mask: True for its real tokens, shape (batch, source time).
             condition: what conditioned blocks are given, shape (batch, 6, dim).
             cache: keys and values so far; grows by x.
+            first: the layer to begin with, where x is the stream in front of it.
         Returns:
             Shape of x, after the final norm.
         """
@@ -74,9 +76,10 @@ class Stack(nn.Module):
         time = x.shape[1]
         if positions is None:
             positions = torch.arange(start, start + time, device=x.device)
-        views = [self._view(kind, positions, start, time, mask, documents, cache) for kind in range(self.kinds)]
+        positions = tap("places", positions)
+        views = [self._view(kind, positions, start, time, mask, documents, cache, tap) for kind in range(self.kinds)]
         cross_view = View(mask=None if memory_mask is None else memory_mask[:, None, None, :].bool())
-        for index, module in enumerate(self.layers):
+        for index, module in list(enumerate(self.layers))[first:]:
             layer = cast("Block", module)
             near = Neighbours(
                 views[index % self.kinds],
@@ -110,18 +113,19 @@ class Stack(nn.Module):
         mask: Tensor | None,
         documents: Tensor | None,
         cache: Cache | None,
+        tap: Tap,
     ) -> View:
         attention = self.config.blocks[kind].attention
         queries = torch.arange(start, start + time, device=positions.device)
         keys = queries if cache is None else cache.layers[kind].slots(start, time)
         allowed, causal = visible(
-            attention, causal=self.config.causal, queries=queries, keys=keys, real=mask, documents=documents
+            attention, causal=self.config.causal, queries=queries, keys=keys, real=mask, documents=documents, tap=tap
         )
         turn = None
         if isinstance(attention.positions, RotaryPositions):
             grows = isinstance(attention.positions.scaling, DynamicScaling)
             frequencies, magnitude = self._turn(kind, start + time) if grows else self.turns[kind]
-            turn = rotation(positions, frequencies, magnitude, attention.positions.axes)
+            turn = rotation(tap("places", positions), frequencies, magnitude, attention.positions.axes)
         return View(turn, allowed, causal, start, ordered=self.config.causal and cache is None)
 
     def _turn(self, kind: int, length: int) -> tuple[Tensor, float]:

@@ -11,8 +11,9 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ from limner.weights.files import reason, refuse_pickle
 
 FORMAT, VERSION = "limner-trace", 1
 KINDS = ("text", "picture")
+_CLASSES = {"text": ("limner.explain.text_trace", "TextTrace")}  # by kind, where it has a class with more to it
 MOST_BYTES = 1 << 30  # of a file; a trace is a few megabytes
 KEPT = ("bool", "uint8", "int32", "float16", "float32")  # of these a browser can make arrays without a library
 
@@ -147,4 +149,12 @@ def trace_of(content: bytes, name: str = "the trace") -> Trace:
         fits = False
     if not fits:
         raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
-    return Trace(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})
+    return _class_of(kind)(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})
+
+
+def _class_of(kind: str) -> type[Trace]:
+    """What a trace of a kind is opened as; imported only now, for these classes build upon this file."""
+    if kind not in _CLASSES:
+        return Trace
+    home, name = _CLASSES[kind]
+    return cast("type[Trace]", getattr(import_module(home), name))

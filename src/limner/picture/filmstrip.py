@@ -10,54 +10,17 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from limner.core.errors import DataError
-from limner.core.tap import Recorder
+from limner.picture.words import word_maps
 
 if TYPE_CHECKING:
+    from limner.core.tap import Recorder
     from limner.picture.generator import PictureGenerator
     from limner.picture.painting import Picture
 
-WEIGHTS = "look.*.layer.*.cross_attention.weights"
 MOST_COLUMNS = 8
 CELL = 96  # pixels of a picture's longer side, at least
 GAP, LABEL, TITLE = 6, 104, 18  # pixels between pictures, beside each row, above each column
 HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))  # from none to most
-
-
-def word_recorder() -> Recorder:
-    """A tap for ``generate`` that keeps what ``filmstrip`` shows: cross-attention to the prompt, mean of the heads.
-
-    The first row of a pass is the prompt's; what guidance leads away from is left out.
-    """
-    return Recorder([WEIGHTS], keep=lambda weights: weights.detach()[0].float().mean(dim=0).cpu())
-
-
-def word_maps(generator: PictureGenerator, picture: Picture, recorder: Recorder) -> list[tuple[str, Tensor]]:
-    """Where in the picture each word was, look by look.
-
-    Args:
-        recorder: of ``word_recorder``, through which this picture alone was painted.
-    Returns:
-        The words of the prompt in order, each with shares of attention, shape (looks, rows, columns): a word's tokens
-        added up, the mean of all layers. The shares of all words, the beginning of the prompt and what stands between
-        words add up to 1 at each place.
-    Raises:
-        DataError: the recorder holds no looks, or those of several pictures; or the prompt was ignored (guidance 0).
-    """
-    if picture.settings["guidance"] == 0:
-        raise DataError("guidance is 0, but then the prompt's words are not looked at. Paint it with 1 or more.")
-    found: dict[int, list[Tensor]] = {}
-    for name, values in recorder.values.items():
-        if len(values) > 1:
-            raise DataError("the recorder has seen several pictures, but it shows one. Use a new one for each.")
-        found.setdefault(int(name.split(".")[1]), []).append(values[0])
-    if not found:
-        raise DataError("the recorder has seen no cross-attention. Pass it to generate as tap=.")
-    looks = torch.stack([torch.stack(found[look]).mean(dim=0) for look in sorted(found)])
-    rows = int(picture.settings["height"]) // generator.config.multiple
-    maps = []
-    for word, places in generator.word_places(str(picture.settings["prompt"])):
-        maps.append((word, looks[:, :, places].sum(dim=-1).reshape(len(looks), rows, -1)))
-    return maps
 
 
 def filmstrip(generator: PictureGenerator, picture: Picture, recorder: Recorder) -> Image.Image:
@@ -68,7 +31,7 @@ def filmstrip(generator: PictureGenerator, picture: Picture, recorder: Recorder)
 
     Args:
         picture: with its looks.
-        recorder: as for ``word_maps``.
+        recorder: of ``words.word_recorder``, through which this picture alone was painted.
     Raises:
         DataError: the picture has no looks, or the recorder does not fit.
     """

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -22,6 +22,9 @@ from limner.picture.process import add_noise, levels
 from limner.picture.prompts import WORD, as_read, check_length, framing, pad, prompt_ids, words_of
 from limner.picture.samplers import SAMPLERS, Fresh, make_times
 from limner.tokens import Tokenizer
+
+if TYPE_CHECKING:
+    from limner import PictureChange, PictureTrace
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class _Job:
 
 
 OnStep = Callable[[int, int, Look], None]
+OnLook = Callable[[Tensor, Tensor, Tensor], None]
 
 
 class PictureGenerator:
@@ -124,6 +128,32 @@ class PictureGenerator:
         ids, mask = pad(rows, self.config.prompt.context_length)
         return Prompts(ids.to(self.device), mask.to(self.device), weigh([w for _, w in wanted]), guidance)
 
+    def settle(
+        self,
+        settings: PaintSettings | None = None,
+        *,
+        start: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        **changes: Any,
+    ) -> PaintSettings:
+        """The settings with size and strength decided, as ``generate`` uses them.
+
+        Raises:
+            ConfigError: a setting out of its range, or that does not exist.
+        """
+        unknown = set(changes) - {field.name for field in fields(PaintSettings)}
+        if unknown:
+            name = sorted(unknown)[0]
+            known = [field.name for field in fields(PaintSettings)]
+            raise ConfigError(f"{name} is given, but painting has no such setting. {suggest(name, known)}")
+        settings = replace(settings or PaintSettings(), **changes)
+        strength = settings.strength
+        if strength is None:
+            strength = 1.0 if start is None or mask is not None else FROM_PICTURE
+        elif start is None and strength < 1.0:
+            raise ConfigError(f"strength is {strength:g}, but there is no picture to start from. Give one.")
+        return replace(settings, strength=strength, size=settings.check_size(self.config))
+
     # ── painting ────────────────────────────────────────────────────────────────────────────────────
 
     def generate(
@@ -182,7 +212,7 @@ class PictureGenerator:
         Args:
             record: keep each picture's looks.
         """
-        settings = self._settled(settings, changes, start, mask)
+        settings = self.settle(settings, start=start, mask=mask, **changes)
         if n < 1:
             raise ConfigError(f"n is {n}, but at least 1 picture can be painted. Choose a larger number.")
         texts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -222,7 +252,7 @@ class PictureGenerator:
             ConfigError: fewer than 2 frames, or a setting out of its range.
             ContextError: a prompt longer than the model reads.
         """
-        settings = self._settled(settings, changes, None, None)
+        settings = self.settle(settings, **changes)
         if not 2 <= frames <= MOST_FRAMES:
             raise ConfigError(
                 f"frames is {frames}, but from one picture to another takes 2 to {MOST_FRAMES:,}. 7 is usual."
@@ -254,8 +284,36 @@ class PictureGenerator:
             WeightsError: another model painted it.
             DataError: an entry is missing or no such value, or start or mask are missing or others.
         """
-        check_described(described)
+        settings = self.settings_of(described, start=start, mask=mask)
+        if described.get("changes"):
+            raise DataError(
+                "the picture was painted with changes in the model, but this repeats what the model paints by itself. Use "
+                "limner.paint_changed."
+            )
         prompt, seed = described["prompt"], described["seed"]
+        if "blend" not in described:
+            return self.generate(prompt, seed=seed, settings=settings, start=start, mask=mask, on_step=on_step)
+        other, other_seed = described["blend"], described.get("other_seed")
+        if "share" not in described:
+            frames = described.get("frames", 0)
+            return self.blend(
+                prompt, other, frames=frames, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
+            )
+        job = self._blended(prompt, other, described["share"], seed, other_seed, settings)
+        return [self._paint(job, 0, settings, None, on_step=on_step)]
+
+    def settings_of(
+        self, described: Mapping[str, Any], *, start: Image.Image | None = None, mask: Image.Image | None = None
+    ) -> PaintSettings:
+        """How a picture of this model was made, from its settings.
+
+        Args:
+            start, mask: the pictures that it was made from, where there were any.
+        Raises:
+            WeightsError: another model painted it.
+            DataError: an entry is missing or no such value, or start or mask are missing or others.
+        """
+        check_described(described)
         names = [field.name for field in fields(PaintSettings) if field.name != "size"]
         settings = PaintSettings(
             **{name: described[name] for name in names}, size=(described["height"], described["width"])
@@ -268,44 +326,73 @@ class PictureGenerator:
             )
         for name, image in (("from", start), ("mask", mask)):
             _check_given(name, described.get(name), image)
-        if "blend" not in described:
-            return self.generate(prompt, seed=seed, settings=settings, start=start, mask=mask, on_step=on_step)
-        other, other_seed = described["blend"], described.get("other_seed")
-        if "share" not in described:
-            frames = described.get("frames", 0)
-            return self.blend(
-                prompt, other, frames=frames, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
-            )
-        job = self._blended(prompt, other, described["share"], seed, other_seed, settings)
-        return [self._paint(job, 0, settings, None, on_step=on_step)]
+        return settings
+
+    @torch.inference_mode()
+    def look_again(
+        self,
+        described: Mapping[str, Any],
+        looks: Iterable[Look],
+        *,
+        start: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        tap: Tap = NO_TAP,
+    ) -> list[Tensor]:
+        """Look once more at what the model was given at some looks of a picture, without painting the rest.
+
+        Args:
+            described: ``Picture.settings`` of the picture, which is of one prompt.
+            looks: some of ``Picture.looks``.
+            start, mask: the pictures that it was made from, where there were any.
+            tap: sees each look under its number, as in ``generate``.
+        Returns:
+            What is seen in each, float32, shape (channels, height, width), on the CPU. It is what was seen then but for
+            what half precision took from what was given.
+        Raises:
+            WeightsError: another model painted it.
+            DataError: as for ``again``; or it is a picture of a blend.
+        """
+        settings = self.settings_of(described, start=start, mask=mask)
+        if "blend" in described:
+            raise DataError("the picture is one of a blend, but this looks at one prompt's. Give one painted alone.")
+        prompts = self.prompts([(described["prompt"], 1.0)], settings.negative, settings.guidance)
+        guide = self._guide(prompts, self._begin_from(start, mask, settings), tap=tap)
+        seen = []
+        for look in looks:
+            guide.looks = look.number
+            picture, _ = guide(look.noisy[None].float().to(self.device), torch.tensor(look.time))
+            seen.append(picture[0].cpu())
+        return seen
 
     def show(self, refined: Tensor) -> Image.Image:
         """What a look holds, its ``noisy`` or its ``seen``, as a picture."""
         with torch.inference_mode():
             return to_image(self.model.to_pixels(refined[None].float().to(self.device))[0])
 
-    # ── one picture ─────────────────────────────────────────────────────────────────────────────────
-
-    def _settled(
+    def trace(
         self,
-        settings: PaintSettings | None,
-        changes: dict[str, Any],
-        start: Image.Image | None,
-        mask: Image.Image | None,
-    ) -> PaintSettings:
-        """The settings with size and strength decided."""
-        unknown = set(changes) - {field.name for field in fields(PaintSettings)}
-        if unknown:
-            name = sorted(unknown)[0]
-            known = [field.name for field in fields(PaintSettings)]
-            raise ConfigError(f"{name} is given, but painting has no such setting. {suggest(name, known)}")
-        settings = replace(settings or PaintSettings(), **changes)
-        strength = settings.strength
-        if strength is None:
-            strength = 1.0 if start is None or mask is not None else FROM_PICTURE
-        elif start is None and strength < 1.0:
-            raise ConfigError(f"strength is {strength:g}, but there is no picture to start from. Give one.")
-        return replace(settings, strength=strength, size=settings.check_size(self.config))
+        source: Picture | str,
+        *,
+        seed: int | None = None,
+        settings: PaintSettings | None = None,
+        looks: Sequence[int] | None = None,
+        detailed: Sequence[int] | None = None,
+        self_attention: bool = False,
+        changes: Iterable[PictureChange | Mapping[str, Any]] = (),
+        start: Image.Image | None = None,
+        mask: Image.Image | None = None,
+        on_step: OnStep | None = None,
+        **values: Any,
+    ) -> PictureTrace:
+        """Look inside the making of a picture, or paint one and look meanwhile: see ``limner.trace_picture``."""
+        from limner import trace_picture  # explain stands above; the front knows where
+
+        return trace_picture(
+            self, source, seed=seed, settings=settings, looks=looks, detailed=detailed, self_attention=self_attention,
+            changes=changes, start=start, mask=mask, on_step=on_step, **values,
+        )  # fmt: skip
+
+    # ── one picture ─────────────────────────────────────────────────────────────────────────────────
 
     def _job(self, prompt: str, prompts: Prompts, seed: int, settings: PaintSettings) -> _Job:
         noise, fresh = self._noise(seed, settings)
@@ -378,6 +465,13 @@ class PictureGenerator:
         places = wanted if factor == 1 else torch.nn.functional.max_pool2d(wanted.float(), factor) > 0
         return _Start(pixels, latent, wanted, places)
 
+    def _guide(self, prompts: Prompts, start: _Start | None, *, on_look: OnLook | None = None, tap: Tap) -> Guide:
+        keep = None
+        if start is not None and start.open_latent is not None:
+            keep = partial(_kept, start.latent, start.open_latent)
+        limit = 1.0 if self.config.autoencoder is None else None
+        return Guide(self.model, prompts, limit=limit, keep=keep, on_look=on_look, tap=tap)
+
     @torch.inference_mode()
     def _paint(
         self,
@@ -413,14 +507,10 @@ class PictureGenerator:
             return job.fresh().to(self.device)
 
         x = job.noise.to(self.device)
-        keep = None
         if start is not None:
             alpha, sigma = (level.to(self.device) for level in levels(process, times[:1]))
             x = add_noise(start.latent, x, alpha, sigma)
-            if start.open_latent is not None:
-                keep = partial(_kept, start.latent, start.open_latent)
-        limit = 1.0 if self.config.autoencoder is None else None
-        look = Guide(self.model, job.prompts, limit=limit, keep=keep, on_look=seen, tap=tap)
+        look = self._guide(job.prompts, start, on_look=seen, tap=tap)
         pixels = self.model.to_pixels(SAMPLERS[settings.sampler](look, x, times, process, fresh))
         assert count == total
         described = dict(job.described)
@@ -448,9 +538,12 @@ ALWAYS = {
     "negative": str, "sampler": str, "strength": float,
 }  # fmt: skip
 KINDS: dict[type | str, str] = {
-    str: "a text", int: "a whole number", float: "a number", "from": "a picture to start from", "mask": "a mask",
+    str: "a text", int: "a whole number", float: "a number", list: "a list", "from": "a picture to start from",
+    "mask": "a mask",
 }  # fmt: skip
-SOMETIMES = {"blend": str, "share": float, "frames": int, "other_seed": int, "from": dict, "mask": dict}
+SOMETIMES = {
+    "blend": str, "share": float, "frames": int, "other_seed": int, "from": dict, "mask": dict, "changes": list,
+}  # fmt: skip
 
 
 def check_described(described: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from limner.core.cache import Cache
+from limner.core.tap import NO_TAP, Tap
 from limner.core.transformer import Transformer
 from limner.text.fast_decode import FastModel
 
@@ -26,6 +27,7 @@ class Decoder:
         capacity: the most tokens a row may come to, padding included; memory for all is taken at once.
         expected_tokens: about how many steps will follow, so that preparing for them is done when it pays.
         dtype: of the cache; None: the model's.
+        tap: sees every forward pass, and may change it.
     """
 
     def __init__(
@@ -36,12 +38,13 @@ class Decoder:
         *,
         expected_tokens: int = 0,
         dtype: torch.dtype | None = None,
+        tap: Tap = NO_TAP,
     ) -> None:
-        self.model = model
+        self.model, self.tap = model, tap
         self.expected_tokens = expected_tokens
         weight = model.embedding.token.weight
         self.cache = Cache.empty(model.config, batch, capacity, device=weight.device, dtype=dtype or weight.dtype)
-        plain = dtype in (None, weight.dtype)
+        plain = dtype in (None, weight.dtype) and tap is NO_TAP  # the fast way has nothing to look into
         self._fast = FastModel.prepare(model, capacity, expected_tokens=expected_tokens) if plain else None
 
     @property
@@ -58,8 +61,8 @@ class Decoder:
         Returns:
             Logits for what follows each row, shape (batch, vocab_size), in the model's dtype.
         """
-        hidden = self.model.hidden(ids, mask=mask, cache=self.cache)
-        return self.model.logits(hidden[:, -1])
+        hidden = self.model.hidden(ids, mask=mask, cache=self.cache, tap=self.tap)
+        return self.model.logits(hidden[:, -1:], tap=self.tap)[:, -1]
 
     def step(self, ids: Tensor) -> Tensor:
         """One token more in each row.
@@ -71,7 +74,7 @@ class Decoder:
         """
         if self._fast is not None:
             return self._fast.step(ids, self.cache)
-        logits: Tensor = self.model(ids[:, None], cache=self.cache)
+        logits: Tensor = self.model(ids[:, None], cache=self.cache, tap=self.tap)
         return logits[:, -1]
 
     def take(self, rows: Sequence[int]) -> None:

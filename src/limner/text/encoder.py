@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -18,6 +18,8 @@ from limner.tokens.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from limner import TextChange, TextTrace
 
 POOLINGS = ("mean", "first", "none")
 BATCH = 32  # texts in one pass
@@ -182,15 +184,51 @@ class TextEncoder:
         """
         ids = [*self.opening, *self.tokenizer.encode(text, special=special), *self.closing]
         if len(ids) > self.context_length:
-            raise ContextError(
-                f"the text is {len(ids)} tokens long, but the context window of the model holds {self.context_length}. "
-                "Shorten it or cut it into parts."
-            )
+            raise self._too_long(len(ids))
         if not ids:
             raise TokenizerError(
                 "the text is empty, but this tokenizer frames texts with nothing. Give a word or more."
             )
         return ids
+
+    def check(self, ids: Sequence[int]) -> list[int]:
+        """Ids that are read just as they are.
+
+        Raises:
+            ContextError: more than the context window holds.
+            TokenizerError: there are none, or one is not the model's.
+        """
+        ids = [int(id) for id in ids]
+        vocab_size = self.model.config.vocab_size
+        wrong = [id for id in ids if not 0 <= id < vocab_size]
+        if wrong or not ids:
+            what = f"an id of the text is {wrong[0]}" if wrong else "the text's list of ids is empty"
+            raise TokenizerError(f"{what}, but ids run from 0 to {vocab_size - 1}. Give ids of this model's tokenizer.")
+        if len(ids) > self.context_length:
+            raise self._too_long(len(ids))
+        return ids
+
+    def _too_long(self, tokens: int) -> ContextError:
+        return ContextError(
+            f"the text is {tokens} tokens long, but the context window of the model holds {self.context_length}. "
+            "Shorten it or cut it into parts."
+        )
+
+    def token_text(self, id: int) -> str:
+        """What a token stands for, with the signs by which its tokenizer joins words; of a special token its name."""
+        return self.tokenizer.piece(id)
+
+    def trace(
+        self,
+        source: str | Sequence[int],
+        *,
+        keep: str | Iterable[str] | None = None,
+        changes: Sequence[TextChange] = (),
+    ) -> TextTrace:
+        """Read a text and keep what happened: see ``limner.trace_text``."""
+        from limner import trace_text
+
+        return trace_text(self, source, keep=keep, changes=changes)
 
     def _hidden(self, rows: list[list[int]], layer: int) -> tuple[Tensor, Tensor]:
         """Vectors after a layer, float32, shape (rows, longest, dim), and the mask of real tokens."""

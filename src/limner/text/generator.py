@@ -8,19 +8,23 @@ character, never a piece of a stop string; every text keeps a record from which 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, cast, overload
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import torch
 from torch import Tensor
 
 from limner.core.errors import ConfigError, ContextError, TokenizerError, WeightsError
+from limner.core.tap import NO_TAP, Tap
 from limner.core.transformer import Transformer
 from limner.text.decode import Decoder, pad_left
 from limner.text.record import CANDIDATES, Collector, Event, FinishReason, Generation, Settings, Step
 from limner.text.sampling import SEEDS, Chance, Sampling, check_seed, penalize, sample, top_candidates
 from limner.text.stopping import StopFilter
 from limner.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from limner import TextChange, TextTrace
 
 Prompt = str | Sequence[int]
 
@@ -84,6 +88,7 @@ class TextGenerator:
         seed: int | None = ...,
         window: Literal["error", "slide"] = ...,
         record: bool = ...,
+        tap: Tap = ...,
     ) -> Generation: ...
 
     @overload
@@ -103,6 +108,7 @@ class TextGenerator:
         seed: int | None = ...,
         window: Literal["error", "slide"] = ...,
         record: bool = ...,
+        tap: Tap = ...,
     ) -> list[Generation]: ...
 
     def generate(
@@ -121,6 +127,7 @@ class TextGenerator:
         seed: int | None = None,
         window: Literal["error", "slide"] = "error",
         record: bool = True,
+        tap: Tap = NO_TAP,
     ) -> Generation | list[Generation]:
         """Continue one text, or many at once.
 
@@ -136,6 +143,8 @@ class TextGenerator:
             window: when the context window is full, ``"error"``: a prompt longer than it is refused and a
                 text that fills it ends; ``"slide"``: the older half is let go.
             record: keep each step's most likely tokens.
+            tap: sees every forward pass, first those of the prompts and then a token of each text at a time, and may
+                change it; names and shapes are in docs/taps.md.
         Returns:
             One Generation for one prompt and n = 1, else a list: all samples of the first prompt, then of the
             second, and so on.
@@ -147,7 +156,7 @@ class TextGenerator:
             max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, greedy, stop, window
         )  # fmt: skip
         prompts = _listed(prompt)
-        run = Run(self, prompts, settings, n, seed, record)
+        run = Run(self, prompts, settings, n, seed, record, tap)
         while run.active:
             run.advance()
         texts = [run.generation(index) for index in range(len(run.samples))]
@@ -169,6 +178,7 @@ class TextGenerator:
         seed: int | None = None,
         window: Literal["error", "slide"] = "error",
         record: bool = True,
+        tap: Tap = NO_TAP,
     ) -> Stream:
         """The same texts as ``generate`` makes, token by token.
 
@@ -182,7 +192,21 @@ class TextGenerator:
         settings = make_settings(
             max_tokens, temperature, top_k, top_p, min_p, repetition_penalty, greedy, stop, window
         )  # fmt: skip
-        return Stream(Run(self, _listed(prompt), settings, n, seed, record))
+        return Stream(Run(self, _listed(prompt), settings, n, seed, record, tap))
+
+    # ── looking inside ─────────────────────────────────────────────────────────────────────────────────────
+
+    def trace(
+        self,
+        source: Prompt | Generation,
+        *,
+        keep: str | Iterable[str] | None = None,
+        changes: Sequence[TextChange] = (),
+    ) -> TextTrace:
+        """Read a text, or again what was written, and keep what happened: see ``limner.trace_text``."""
+        from limner import trace_text
+
+        return trace_text(self, source, keep=keep, changes=changes)
 
     def token_text(self, id: int) -> str:
         """What a token adds to a text, half a character as \\xe2 and the like; of a special token its name."""
@@ -202,7 +226,7 @@ class TextGenerator:
             ContextError: more than the context window holds, unless it slides.
             TokenizerError: an id that the tokenizer does not have; nothing to begin with.
         """
-        ids = self._ids_of_text(prompt, window) if isinstance(prompt, str) else self._check_ids(prompt)
+        ids = self._ids_of_text(prompt, window) if isinstance(prompt, str) else self.check_ids(prompt)
         if len(ids) > self.context_length and window != "slide":
             raise self._too_long(f"{len(ids)}", window)
         return ids
@@ -227,7 +251,12 @@ class TextGenerator:
             )
         return [self.tokenizer.begin_id]
 
-    def _check_ids(self, prompt: Sequence[int]) -> list[int]:
+    def check_ids(self, prompt: Sequence[int]) -> list[int]:
+        """The ids themselves.
+
+        Raises:
+            TokenizerError: there are none, or one is not the model's.
+        """
         ids = [int(id) for id in prompt]
         wrong = [id for id in ids if not 0 <= id < self.model.config.vocab_size]
         if wrong or not ids:
@@ -363,11 +392,12 @@ class Run:
         n: int,
         seed: int | None,
         record: bool,
+        tap: Tap = NO_TAP,
     ) -> None:
         if isinstance(n, bool) or not isinstance(n, int) or n < 1:
             raise ConfigError(f"n is {n}, but at least one text is written. Choose 1 or more.")
         seed = secrets.randbelow(2**31) if seed is None else check_seed(seed)
-        self.generator, self.settings, self.copies = generator, settings, n
+        self.generator, self.settings, self.copies, self.tap = generator, settings, n, tap
         self.samples: list[_Text] = []
         for prompt in prompts:
             ids = generator.read_prompt(prompt, settings.window)
@@ -380,6 +410,25 @@ class Run:
         self.decoder: Decoder | None = None
         self.chosen: Tensor | None = None  # the newest token of each active text, shape (rows,)
         self.seen: Tensor | None = None  # tokens of each active text, shape (rows, vocab_size)
+
+    def force(self, index: int, ids: Sequence[int]) -> None:
+        """Begin a text with these tokens, as if they had been drawn; before the first ``advance``.
+
+        Each uses up its piece of chance, so that what follows is what would have followed in a text that came to them
+        by itself.
+        """
+        assert self.decoder is None, "texts are begun before they are written on"
+        text = self.samples[index]
+        for id in ids:
+            if len(text.window) > self.generator.context_length:
+                text.window = self.generator.slid(text.window)
+            if not self.settings.sampling.greedy:
+                text.chance.next()
+            text.add(id, self.generator, self.settings)
+            if text.finish is not None:
+                self.active.remove(index)
+                return
+        text.window = self.generator.slid(text.window)
 
     @torch.inference_mode()
     def advance(self) -> list[Event]:
@@ -419,7 +468,7 @@ class Run:
         longest = max(map(len, rows))
         left = self.settings.max_tokens - min(len(self.samples[index].ids) for index in indices)
         capacity = min(longest + left, self.generator.context_length)
-        self.decoder = Decoder(self.generator.model, len(rows), capacity, expected_tokens=left)
+        self.decoder = Decoder(self.generator.model, len(rows), capacity, expected_tokens=left, tap=self.tap)
         return self.decoder.prefill(*pad_left(rows, self.generator.device))
 
     def _copy(self, logits: Tensor) -> Tensor:
@@ -459,7 +508,8 @@ class Run:
         if self.seen is None:
             self.seen = torch.zeros(logits.shape, dtype=torch.bool, device=logits.device)
             for row, index in enumerate(self.active):
-                ids = [id for id in self.samples[index].prompt_ids if id < logits.shape[1]]
+                text = self.samples[index]
+                ids = [id for id in (*text.prompt_ids, *text.ids) if id < logits.shape[1]]
                 self.seen[row, ids] = True
         return self.seen
 

@@ -73,6 +73,25 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """Where a text left another one, and how.
+
+    Attributes:
+        place: which of the written tokens was another, counted from 0.
+        id: the token that was put there.
+        instead_of: the token that the other text has there.
+    """
+
+    place: int
+    id: int
+    instead_of: int
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Generation:
     """One text that a model wrote.
 
@@ -85,6 +104,7 @@ class Generation:
         finish: why the text ended.
         seed: with the same prompt, settings and model this gives the same text.
         record: the other candidates; None when ``record=False``.
+        branch: where it left another text, if it was made from one (``limner.branch``).
     """
 
     text: str
@@ -97,6 +117,7 @@ class Generation:
     settings: Settings
     model: str | None = None
     record: Record | None = field(default=None, compare=False)
+    branch: Branch | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -114,6 +135,8 @@ class Generation:
             "settings": self.settings.to_dict(),
             "model": self.model,
         }
+        if self.branch is not None:
+            values["branch"] = self.branch.to_dict()
         if self.record is not None:
             values["record"] = {
                 "candidate_ids": self.record.candidate_ids.tolist(),

@@ -1,0 +1,384 @@
+"""A picture's trace: what the model was given at each look, what it saw, and where it looked for each word.
+
+Painting keeps of each look only what it was given and what it saw, in half precision (``Picture.looks``). A trace looks
+again at the looks that are asked for, with taps, and says how far that is from the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from limner.core.errors import ConfigError, DataError
+from limner.core.tap import NO_TAP, Chain, Recorder, Tap
+from limner.explain.picture_changes import PictureChange, find_word, plan
+from limner.explain.trace import Array, Trace, load_trace, shares
+from limner.picture.config import Flow
+from limner.picture.denoiser import patchify
+from limner.picture.filmstrip import spread
+from limner.picture.painting import Look, PaintSettings, Picture
+from limner.picture.process import levels, read
+from limner.picture.words import WEIGHTS, add_words, by_look, check_words_count, of_prompt
+
+if TYPE_CHECKING:
+    from limner.picture.generator import OnStep, PictureGenerator
+
+MOST_BYTES = 8_000_000  # of a trace whose looks nobody chose
+MOST_DETAILS = 3_000_000  # of those, for what is kept of few looks
+MOST_DETAILED = 8  # looks, where nobody chose them: each takes two more pictures to make
+
+
+@dataclass(frozen=True)
+class PictureTrace(Trace):
+    """What was seen of one picture. docs/traces-pictures.md lists the arrays and what ``about`` says."""
+
+    @classmethod
+    def of(cls, trace: Trace) -> PictureTrace:
+        """A trace that was opened, with what one of a picture can do.
+
+        Raises:
+            DataError: it is of a text.
+        """
+        if trace.kind != "picture":
+            raise DataError(f"the trace is of a {trace.kind}, but one of a picture is needed. Give another file.")
+        return cls(trace.kind, trace.about, trace.arrays, trace.scales)
+
+    @classmethod
+    def load(cls, path: Path | str) -> PictureTrace:
+        """Open a file that ``save`` wrote.
+
+        Raises:
+            DataError: it is missing, damaged, of another version or of a text.
+        """
+        return cls.of(load_trace(path))
+
+    @property
+    def image(self) -> Image.Image:
+        """The finished picture."""
+        return Image.fromarray(self.arrays["picture"])
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the prompt, as the model read them."""
+        return [str(word["text"]) for word in self.about["words"]]
+
+    @property
+    def looks(self) -> list[int]:
+        """The numbers of the looks that the arrays are of."""
+        return [int(look["number"]) for look in self.about["looks"]]
+
+    def given(self, look: int) -> Image.Image:
+        """What the model was given at a look, as a picture."""
+        return self._picture("given", look, "shown")
+
+    def seen(self, look: int) -> Image.Image:
+        """The picture that the guided model saw in it."""
+        return self._picture("seen", look, "shown")
+
+    def with_prompt(self, look: int) -> Image.Image:
+        """The picture that the model saw in it by the prompt alone; of the looks in ``about["detailed"]``."""
+        return self._picture("with_prompt", look, "detailed")
+
+    def without_prompt(self, look: int) -> Image.Image:
+        """What it saw by the negative or empty prompt, from which guidance leads away; as ``with_prompt``."""
+        return self._picture("without_prompt", look, "detailed")
+
+    def word_map(
+        self, word: str | int, *, look: int | None = None, layer: int | None = None, head: int | None = None
+    ) -> Array:
+        """Where the model looked for a word: the share of each patch's attention that it got, shape (rows, columns).
+
+        Args:
+            word: by its number, or itself where it stands in the prompt once.
+            look: None: the mean of all looks of the trace.
+            layer, head: None: the mean of all. To choose them, the looks must be among ``about["detailed"]``.
+        Raises:
+            ConfigError: there is no such word, look, layer or head.
+        """
+        number = find_word(self.words, word)
+        if layer is None and head is None:
+            maps = self["words"][:, number]
+            return _mean(maps if look is None else maps[self._place(look, self.looks)][None], 0)
+        detailed = list(self.about["detailed"])
+        maps = self["words.layer_head"][:, :, :, number]  # looks, layers, heads, rows, columns
+        for name, chosen, count in (("layer", layer, maps.shape[1]), ("head", head, maps.shape[2])):
+            if chosen is not None and not 0 <= chosen < count:
+                raise ConfigError(
+                    f"{name} is {chosen}, but the trace has {count}, counted from 0. Choose 0 to {count - 1}."
+                )
+        if look is not None:
+            maps = maps[self._place(look, detailed)][None]
+        maps = maps if layer is None else maps[:, layer : layer + 1]
+        maps = maps if head is None else maps[:, :, head : head + 1]
+        return _mean(maps, (0, 1, 2))
+
+    def _picture(self, name: str, look: int, of: str) -> Image.Image:
+        array = self[name]
+        return Image.fromarray(array[self._place(look, list(self.about[of]))])
+
+    @staticmethod
+    def _place(look: int, kept: list[int]) -> int:
+        if look not in kept:
+            raise ConfigError(f"look is {look}, but of it this was not kept. Choose one of {kept}, or trace it anew.")
+        return kept.index(look)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the way from noise to picture, and where each word was."""
+        from limner.explain.picture_page import trace_page
+
+        return trace_page(self)
+
+
+def trace_picture(
+    painter: PictureGenerator,
+    source: Picture | str,
+    *,
+    seed: int | None = None,
+    settings: PaintSettings | None = None,
+    looks: Sequence[int] | None = None,
+    detailed: Sequence[int] | None = None,
+    self_attention: bool = False,
+    changes: Iterable[PictureChange | Mapping[str, Any]] = (),
+    start: Image.Image | None = None,
+    mask: Image.Image | None = None,
+    on_step: OnStep | None = None,
+    **values: Any,
+) -> PictureTrace:
+    """Look inside the making of a picture.
+
+    Args:
+        source: a picture of this model with its looks, of which just those that are asked for are looked at again; or a
+            prompt, which is painted, and seen while it is.
+        seed, settings, values: as for ``PictureGenerator.generate``; not beside a picture.
+        looks: numbers of looks, from 0. None: all, or if that is more than 8 MB, as many as fit, evenly spread.
+        detailed: those of them of which each layer and head, and the predictions with and without the prompt, are kept.
+            None: up to 8, evenly spread.
+        self_attention: keep of the detailed looks also how patches look at each other.
+        changes: see ``limner.explain.picture_changes``. With them a picture is painted anew, from its own seed.
+        start, mask: what the picture is, or was, made from.
+        on_step: called as by ``generate``, where there is something to paint.
+    Raises:
+        ConfigError: a look, a change or a setting that is not there or out of its range.
+        DataError: the picture has no looks, its guidance is 0, it is one of a blend, or start or mask are missing.
+        WeightsError: another model painted the picture.
+    """
+    made = plan(painter, source, changes, seed=seed, settings=settings, start=start, mask=mask, **values)
+    check_words_count({"guidance": made.settings.guidance})
+    watch = PictureWatch(painter, made.prompt, self_attention=self_attention)
+    tap = watch.tap if made.tap is NO_TAP else Chain(made.tap, watch.tap)
+    if isinstance(source, Picture) and not list(changes):
+        if not source.looks:
+            raise DataError("the picture has no looks, but a trace is made of them. Paint it with record=True.")
+        chosen = watch.choose(source, looks, detailed)
+        asked = [look for look in source.looks if look.number in chosen.looks]
+        found = painter.look_again(source.settings, asked, start=start, mask=mask, tap=tap)
+        again = {look.number: seen for look, seen in zip(asked, found, strict=True)}
+        return watch.trace(source, looks=looks, detailed=detailed, again=again)
+    (picture,) = painter.generate(
+        made.prompt, seed=made.seed, settings=made.settings, start=start, mask=mask, on_step=on_step, tap=tap
+    )
+    return watch.trace(made.noted(picture), looks=looks, detailed=detailed)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Numbers of the looks that a trace keeps, in order."""
+
+    looks: list[int]
+    detailed: list[int]
+
+
+class PictureWatch:
+    """Sees one picture while it is painted, and makes its trace; ``trace_picture`` is made of it.
+
+    Pass ``tap`` to ``PictureGenerator.generate`` or ``stream`` and give the picture to ``trace``; ``clear`` before the
+    next one of the same prompt.
+    """
+
+    def __init__(self, painter: PictureGenerator, prompt: str, *, self_attention: bool = False) -> None:
+        self.painter = painter
+        self.words = painter.word_places(prompt)
+        self.ids = painter.read_prompt(prompt)
+        used = {place for _, places in self.words for place in places}
+        rest = [place for place in range(len(self.ids)) if place not in used]
+        places = [*(where for _, where in self.words), rest]
+        self._maps = Recorder([WEIGHTS], keep=lambda weights: add_words(of_prompt(weights), places))
+        self._predictions = Recorder(["look.*.prediction"], keep=lambda rows: rows.detach().float().cpu())
+        self._own = Recorder(["look.*.layer.*.attention.weights"] if self_attention else [], keep=of_prompt)
+        self.tap: Tap = Chain(self._maps, self._predictions, *([self._own] if self_attention else []))
+
+    def clear(self) -> None:
+        """Forget the picture that was seen."""
+        for recorder in (self._maps, self._predictions, self._own):
+            recorder.values.clear()
+
+    def choose(self, picture: Picture, looks: Sequence[int] | None, detailed: Sequence[int] | None) -> Chosen:
+        """The looks that a trace of this picture keeps, as for ``trace_picture``.
+
+        Raises:
+            ConfigError: one of them is not there, or none is asked for.
+        """
+        there = [look.number for look in picture.looks]
+        config = self.painter.config
+        pixels = 3 * picture.image.width * picture.image.height
+        patches = picture.image.width * picture.image.height // config.multiple**2
+        maps = len(self.words) * patches
+        layers, heads = _layers_and_heads(self.painter)
+        each = 2 * pixels + 2 * picture.looks[0].noisy.numel() + maps + 3 * patches + 300  # and what about says of it
+        more = 2 * pixels + layers * heads * (maps + (patches**2 if self._own.patterns else 0))
+        few = max(1, min(MOST_DETAILED, MOST_DETAILS // more))
+        if looks is None:
+            wanted = [
+                there[at] for at in spread(len(there), max(2, (MOST_BYTES - pixels - few * more - 20_000) // each))
+            ]
+        else:
+            wanted = sorted(set(looks))
+            for number in wanted:
+                if number not in there:
+                    raise ConfigError(
+                        f"look {number} is asked for, but the picture has {len(there)}, counted from 0. Choose "
+                        f"{there[0]} to {there[-1]}."
+                    )
+            if not wanted:
+                raise ConfigError("looks is empty, but a trace is made of looks. Name one, or leave it out for all.")
+        if detailed is None:
+            return Chosen(wanted, [wanted[at] for at in spread(len(wanted), max(2, few))])
+        for number in detailed:
+            if number not in wanted:
+                raise ConfigError(
+                    f"look {number} is asked for in detail, but the trace is of {wanted}. Name it among looks, too."
+                )
+        return Chosen(wanted, sorted(set(detailed)))
+
+    @torch.inference_mode()
+    def trace(
+        self,
+        picture: Picture,
+        *,
+        looks: Sequence[int] | None = None,
+        detailed: Sequence[int] | None = None,
+        again: Mapping[int, Tensor] | None = None,
+    ) -> PictureTrace:
+        """The trace of the picture that was seen.
+
+        Args:
+            looks, detailed: as for ``trace_picture``.
+            again: what was seen at the looks, where they were looked at again.
+        Raises:
+            ConfigError: a look that is not there.
+            DataError: the picture has no looks, or its guidance is 0; or nothing or several pictures were seen.
+        """
+        check_words_count(picture.settings)
+        if not picture.looks:
+            raise DataError("the picture has no looks, but a trace is made of them. Paint it with record=True.")
+        chosen = self.choose(picture, looks, detailed)
+        at = {look.number: look for look in picture.looks}
+        maps = by_look(self._maps)  # look → (layers, words and rest, heads, patches)
+        height, width = int(picture.settings["height"]), int(picture.settings["width"])
+        grid = (height // self.painter.config.multiple, width // self.painter.config.multiple)
+        mean = torch.stack([maps[number].mean(dim=(0, 2)) for number in chosen.looks])
+        mean = mean.view(*mean.shape[:-1], *grid)
+        heads = torch.stack([maps[number][:, :-1].transpose(1, 2) for number in chosen.detailed])
+        heads = heads.view(*heads.shape[:-1], *grid)
+        arrays: dict[str, Array] = {
+            "picture": np.array(picture.image.convert("RGB")),
+            "given": self._pictures([at[number].noisy for number in chosen.looks]),
+            "seen": self._pictures([at[number].seen for number in chosen.looks]),
+            "latents": torch.stack([at[number].noisy for number in chosen.looks]).half().numpy(),
+        }
+        scales: dict[str, float] = {}
+        for name, part in (("words", mean[:, :-1]), ("words.rest", mean[:, -1]), ("words.layer_head", heads)):
+            arrays[name], scales[name] = shares(part.numpy())
+        arrays |= self._guided(picture, at, chosen, grid)
+        if self._own.patterns:
+            for number, of_layers in by_look(self._own).items():
+                if number in chosen.detailed:
+                    for layer, weights in enumerate(of_layers):
+                        name = f"self_attention.{number}.{layer}"
+                        arrays[name], scales[name] = shares(weights.numpy())
+        far = [float((again[number] - at[number].seen.float()).abs().max()) for number in chosen.looks] if again else []
+        about = {
+            "model": self._model(),
+            "settings": picture.settings,
+            "words": [{"text": word, "places": places} for word, places in self.words],
+            "tokens": [{"id": id, "text": self.painter.tokenizer.decode([id], skip_special=False)} for id in self.ids],
+            "notes": list(picture.notes),
+            "looks": [self._moment(at[number]) for number in chosen.looks],
+            "schedule": [self._moment(look) for look in picture.looks],
+            "shown": chosen.looks,
+            "detailed": chosen.detailed,
+            "grid": list(grid),
+            "replay": {"largest_difference": max(far, default=0.0), "looks": len(far)},
+            "changes": picture.settings.get("changes", []),
+        }
+        return PictureTrace("picture", about, arrays, scales)
+
+    def _guided(
+        self, picture: Picture, at: Mapping[int, Look], chosen: Chosen, grid: tuple[int, int]
+    ) -> dict[str, Array]:
+        """What the prompt alone and the negative or empty one alone predict, and how far guidance goes beyond the latter."""
+        config, scale = self.painter.config, float(picture.settings["guidance"])
+        seen: list[list[Tensor]] = []
+        lengths = []
+        for number in chosen.looks:
+            rows = self._predictions[f"look.{number}.prediction"]
+            if len(rows) > 1:
+                beyond = scale * (rows[:1] - rows[1:])
+                lengths.append(patchify(beyond, config.denoiser.patch).norm(dim=-1).view(grid))
+            if number in chosen.detailed:
+                look = at[number]
+                alpha, sigma = (level.view(1) for level in levels(config.diffusion.process, torch.tensor(look.time)))
+                nearest = config.diffusion.nearest if config.diffusion.predict == "noise" else 0.0
+                pair, _ = read(config.diffusion.predict, rows, look.noisy[None].float(), alpha, sigma, nearest)
+                seen.append(list(pair))
+        arrays = {"with_prompt": self._pictures([pair[0] for pair in seen])}
+        if lengths:
+            arrays["guidance"] = torch.stack(lengths).half().numpy()
+            arrays["without_prompt"] = self._pictures([pair[1] for pair in seen])
+        return arrays
+
+    def _pictures(self, refined: Sequence[Tensor]) -> Array:
+        return np.stack([np.array(self.painter.show(one)) for one in refined])
+
+    def _moment(self, look: Look) -> dict[str, float]:
+        alpha, sigma = levels(self.painter.config.diffusion.process, torch.tensor(look.time))
+        return {"number": look.number, "time": look.time, "alpha": float(alpha), "sigma": float(sigma)}
+
+    def _model(self) -> dict[str, Any]:
+        config = self.painter.config
+        process = config.diffusion.process
+        layers, heads = _layers_and_heads(self.painter)
+        return {
+            "name": str(self.painter.card.get("name", "")),
+            "sha256": self.painter.sha256,
+            "parameters": self.painter.parameters,
+            "layers": layers,
+            "heads": heads,
+            "dim": config.denoiser.dim,
+            "size": list(config.size),
+            "latent": config.autoencoder is not None,
+            "multiple": config.multiple,
+            "predict": config.diffusion.predict,
+            "process": "flow" if isinstance(process, Flow) else process.schedule,
+            "dtype": str(self.painter.dtype).removeprefix("torch."),
+            "device": self.painter.device.type,
+        }
+
+
+def _layers_and_heads(painter: PictureGenerator) -> tuple[int, int]:
+    stack = painter.config.denoiser.stack
+    cross = stack.block(0).cross_attention
+    assert cross is not None
+    return stack.num_layers, cross.num_heads
+
+
+def _mean(maps: Array, axes: int | tuple[int, ...]) -> Array:
+    mean: Array = maps.mean(axis=axes)
+    return mean

@@ -1,0 +1,73 @@
+"""A studio with small random models on its shelf, and a page that asks it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from limner.studio.app import make_app
+from limner.studio.state import Studio
+from limner.tokens import Tokenizer, train_tokenizer
+from limner.weights.folder import save_model
+from tests.picture.conftest import CAPTIONS, make_painter
+from tests.text.conftest import STORY, make_generator
+
+OWN = "http://localhost:7878"
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a model that writes, ``tiny``, and one that paints, ``painter``."""
+    from limner.picture.folder import save_picture_model
+
+    folder = tmp_path_factory.mktemp("shelf")
+    tokenizer: Tokenizer = train_tokenizer("byte-bpe", [STORY] * 4, vocab_size=320)
+    generator = make_generator(tokenizer, end_bias=-20.0)
+    save_model(folder / "tiny", generator.model, tokenizer, {"licence": "CC0-1.0"})
+    words = train_tokenizer("byte-bpe", list(CAPTIONS) * 4, vocab_size=300)
+    painter = make_painter(words)
+    save_picture_model(folder / "painter", painter.model, words, painter.card)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _on_the_shelf(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMNER_MODELS", str(shelf))
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio(tmp_path / "runs", examples=tmp_path / "examples", pages=tmp_path / "pages")
+
+
+@pytest.fixture
+def page(studio: Studio) -> Iterator[TestClient]:
+    """A page of the studio's own."""
+    with TestClient(make_app(studio), base_url=OWN) as client:
+        yield client
+
+
+def events(text: str) -> list[tuple[str, Any]]:
+    """The events of a stream that came to its end."""
+    found = []
+    for block in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if line and not line.startswith(":"))
+        if lines:
+            found.append((lines["event"], json.loads(lines["data"])))
+    return found
+
+
+def refused(answer: Any, status: int, *says: str) -> str:
+    """Check that an answer is a refusal in one sentence or two, with its remedy."""
+    assert answer.status_code == status, answer.text
+    said = str(answer.json()["error"])
+    for part in says:
+        assert part in said
+    assert said.endswith((".", "?"))
+    assert "Traceback" not in said
+    return said
