@@ -197,6 +197,11 @@ def taps() -> str:
                 meaning += " (from decoder to encoder)"
             public = re.sub(r"layer\.\d+", "layer.N", name)
             lines.append(f"| `{public}` | {shape(name, values[-1])} | {meaning} |")
+    lines += [
+        "\nA model with ALiBi has `slopes` as well, shape (heads,): how steeply each head's scores fall with distance. Where layers of",
+        "several kinds take turns, `places` and `slopes` come once for each kind. `limner.without_positions()` is the tap under which",
+        "nothing tells where tokens stand.",
+    ]
     return "\n".join([*lines, *picture_taps(), *coder_taps()]) + "\n"
 
 
@@ -259,7 +264,8 @@ def picture_taps() -> Iterator[str]:
         if ".cross_attention." in name:
             meaning += " (from the picture to the prompt)"
         public = re.sub(r"layer\.\d+", "layer.N", name).replace("look.0", "look.K")
-        shape = ", ".join(sizes.get(size, str(size)) for size in values[-1].shape)
+        known = sizes | {2: "axes"} if name.endswith(".places") else sizes
+        shape = ", ".join(known.get(size, str(size)) for size in values[-1].shape)
         yield f"| `{public}` | ({shape}) | {meaning} |"
 
 

@@ -87,6 +87,23 @@ def test_every_step_is_named() -> None:
 
 
 @torch.inference_mode()
+def test_where_tokens_stand_can_be_seen_and_changed() -> None:
+    """Turned as if all stood at one place, or not made to pay for distance, a bidirectional text has no order."""
+    text, order = ids(), torch.randperm(20)
+    for positions, step, seen in (
+        (RotaryPositions(), "places", list(range(20))),
+        (ALiBiPositions(), "slopes", [0.25, 0.0625, 0.015625, 0.00390625]),
+    ):
+        model = build(decoder(positions=positions, causal=False))
+        recorder = Recorder([step])
+        model(text, tap=recorder)
+        assert recorder[step].tolist() == seen
+        off = Editor({step: torch.zeros_like})
+        assert (model(text[:, order], tap=off) - model(text, tap=off)[:, order]).abs().max() <= 1e-5
+        assert (model(text[:, order]) - model(text)[:, order]).abs().max() > 1e-2
+
+
+@torch.inference_mode()
 def test_the_residual_stream_adds_up() -> None:
     model = build(decoder(block(attention(RotaryPositions()))))
     seen = Recorder()

@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 import limner
 from limner import models
 from limner.cli.app import app
-from limner.core.errors import ConfigError, WeightsError
-from limner.models import catalogue, find, load
+from limner.core.errors import ConfigError, MissingExtraError, WeightsError
+from limner.models import Packaged, catalogue, find, load
 from limner.text.generator import TextGenerator
 from tests.parity.conftest import randomise
 from tests.parity.conftest import tokenizer as words
@@ -97,9 +97,43 @@ def test_what_cannot_be_found(shelf: Path, tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(WeightsError, match=r"torn/model.safetensors is 9 bytes long|checksum"):
         load("torn")
     monkeypatch.setattr(models, "BUNDLED", tmp_path / "none")
+    monkeypatch.setattr(models, "PACKAGED", {})
     monkeypatch.delenv("LIMNER_MODELS")
     with pytest.raises(WeightsError, match=r"'cat', but no bundled model.*Give the path"):
         find("cat")
+
+
+@pytest.fixture
+def package(saved: Saved, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package as pip leaves one, whose code says when it runs."""
+    site = tmp_path / "site"
+    shutil.copytree(saved[0], site / "some_cat" / "model")
+    (site / "some_cat" / "__init__.py").write_text("raise SystemExit('the code of the package ran')")
+    (site / "some_cat-1.0.dist-info").mkdir()
+    (site / "some_cat-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: some-cat\nVersion: 1.0\n")
+    monkeypatch.setattr(models, "PACKAGED", {"packed-cat": Packaged("some-cat", "some_cat/model", "cats")})
+    return site
+
+
+def test_a_model_of_a_package_is_opened_by_name_and_no_code_of_it_runs(
+    package: Path, saved: Saved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(package)
+    opened = load("packed-cat")
+    assert torch.equal(opened.model(torch.arange(12)[None]), saved[1](torch.arange(12)[None]))
+    assert opened.card["name"] == "packed-cat"
+    (entry,) = (entry for entry in catalogue() if entry.name == "packed-cat")
+    assert (entry.kind, entry.problem) == ("text generator", None)
+    assert "some_cat" not in sys.modules
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_pip_command(package: Path) -> None:
+    with pytest.raises(MissingExtraError, match=r"some-cat is not installed, .* pip install 'limner\[cats\]'"):
+        load("packed-cat")
+    assert "packed-cat" not in [entry.name for entry in catalogue()]
+    result = CliRunner().invoke(app, ["explain", "the", "--model", "packed-cat"])
+    assert result.exit_code == 2
+    assert "limner[cats]" in result.output
 
 
 def test_the_catalogue(shelf: Path, saved: Saved) -> None:

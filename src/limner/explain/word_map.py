@@ -20,8 +20,13 @@ FEWEST_NEIGHBOURS = 10  # words; with fewer the layout of neighbours is not defi
 KEPT_OF, KEPT_WORDS = 10, 500  # nearest words, and of how many words they are looked up
 COMPONENTS = 50  # of the vectors, from which neighbours are laid out, as is usual
 PERPLEXITY = 30  # about how many neighbours each word minds
-EXACT = 10_000  # words up to which all distances are computed and forces added up over a tree; above, both approximately
-EARLY, LATE = 250, 250  # steps, with attraction made larger first; 500 late ones keep 0.6 points more and take 1.8 times as long
+EXACT = (
+    10_000  # words up to which all distances are computed and forces added up over a tree; above, both approximately
+)
+EARLY, LATE = (
+    250,
+    250,
+)  # steps, with attraction made larger first; 500 late ones keep 0.6 points more and take 1.8 times as long
 
 
 @dataclass(frozen=True, eq=False)
