@@ -12,7 +12,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web web-test test test-full check format bench docs clean
+.PHONY: help demo web web-test browser test test-full check format bench docs clean
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -20,10 +20,10 @@ help:  ## what can be made
 demo: $(RUNTIME) $(WEB)  ## write a story and paint a picture with the bundled models, and look inside while they do
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/demo.sh
 
-test: check web-test  ## the checks, then the tests; a part of them: make test ARGS=tests/core
+test: check web-test browser  ## the checks, then the tests; a part of them: make test ARGS=tests/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-full: check web-test  ## the tests, with those that take minutes
+test-full: check web-test browser  ## the tests, with those that take minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(ARGS)
 
 web: $(WEB)  ## build the pages of the studio and of reports, if their sources changed
@@ -31,6 +31,16 @@ web: $(WEB)  ## build the pages of the studio and of reports, if their sources c
 web-test: $(WEB)  ## types, format and unit tests of the pages
 	@$(NPM) run --silent check
 	@$(NPM) run --silent test
+
+# Debian's package rather than a download of its own: it is kept up to date with the system.
+browser:  ## install Chromium, in which the pages are tested, if it is missing
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		if command -v $$name >/dev/null 2>&1; then exit 0; fi; done; \
+	if [ "$$(id -u)" = 0 ]; then root=""; else root="sudo -n"; fi; \
+	echo "Installing Chromium …"; \
+	{ $$root apt-get update -qq && $$root apt-get install -y -qq --no-install-recommends chromium; } >/dev/null 2>&1 || { \
+		echo "Chromium is missing, and it could not be installed without a password. Install it (on Debian: apt-get install chromium) and try again." >&2; \
+		exit 2; }
 
 check: $(TOOLS)  ## format, lint, types, import contracts, generated documents
 	$(BIN)/ruff format --check .
