@@ -66,7 +66,7 @@ STEPS = {
     "embedding.positions": "the vectors that say where each token stands, added to them",
     "embedding.segments": "the vectors that say which segment each token belongs to, added to them",
     "embedding.output": "what the first layer reads",
-    "places": "where the tokens stand, by which queries and keys are turned",
+    "places": "where each token stands, counted from 0; rotary positions turn by it",
     "attention.query": "queries, after any norm and rotation",
     "attention.key": "keys, after any norm and rotation",
     "attention.value": "values",
@@ -264,8 +264,14 @@ def picture_taps() -> Iterator[str]:
         if ".cross_attention." in name:
             meaning += " (from the picture to the prompt)"
         public = re.sub(r"layer\.\d+", "layer.N", name).replace("look.0", "look.K")
+<<<<<<< HEAD
         known = sizes | {2: "axes"} if name.endswith(".places") else sizes
         shape = ", ".join(known.get(size, str(size)) for size in values[-1].shape)
+=======
+        shape = ", ".join(sizes.get(size, str(size)) for size in values[-1].shape)
+        if public.startswith("look") and name.endswith(".places"):
+            shape, meaning = "patches, 2", "row and column of each patch; rotary positions turn by them"
+>>>>>>> glass-studio
         yield f"| `{public}` | ({shape}) | {meaning} |"
 
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from limner.core.tap import Editor as Editor
     from limner.core.tap import Recorder as Recorder
     from limner.core.tap import Tap as Tap
+    from limner.explain.attribution import Attribution as Attribution
+    from limner.explain.attribution import attribute as attribute
+    from limner.explain.branch import branch as branch
+    from limner.explain.causal import causal_map as causal_map
     from limner.explain.changes import AttentionOff as AttentionOff
     from limner.explain.changes import FeedForwardOff as FeedForwardOff
     from limner.explain.changes import HeadOff as HeadOff
@@ -43,23 +47,9 @@ if TYPE_CHECKING:
     from limner.explain.changes import change_from_dict as change_from_dict
     from limner.explain.changes import compare as compare
     from limner.explain.changes import tap_for as tap_for
-    from limner.explain.ledger import ledger as ledger
-    from limner.explain.text_trace import TextTrace as TextTrace
-    from limner.explain.text_trace import trace_text as trace_text
-    from limner.explain.trace import Trace as Trace
-    from limner.explain.trace import load_trace as load_trace
     from limner.explain.drift import drift as drift
+    from limner.explain.ledger import ledger as ledger
     from limner.explain.order import compare_order as compare_order
-    from limner.explain.positions import read_positions as read_positions
-    from limner.explain.positions import without_positions as without_positions
-    from limner.explain.vectors import WordVectors as WordVectors
-    from limner.explain.vectors import analogy as analogy
-    from limner.explain.vectors import common_words as common_words
-    from limner.explain.vectors import neighbours as neighbours
-    from limner.explain.vectors import read_vectors as read_vectors
-    from limner.explain.vectors import similarity as similarity
-    from limner.explain.vectors import table_vectors as table_vectors
-    from limner.explain.word_map import map_words as map_words
     from limner.explain.picture_causal import picture_causal_map as picture_causal_map
     from limner.explain.picture_changes import PictureChange as PictureChange
     from limner.explain.picture_changes import RemoveWord as RemoveWord
@@ -69,6 +59,20 @@ if TYPE_CHECKING:
     from limner.explain.picture_changes import paint_changed as paint_changed
     from limner.explain.picture_trace import PictureTrace as PictureTrace
     from limner.explain.picture_trace import trace_picture as trace_picture
+    from limner.explain.positions import read_positions as read_positions
+    from limner.explain.positions import without_positions as without_positions
+    from limner.explain.text_trace import TextTrace as TextTrace
+    from limner.explain.text_trace import trace_text as trace_text
+    from limner.explain.trace import Trace as Trace
+    from limner.explain.trace import load_trace as load_trace
+    from limner.explain.vectors import WordVectors as WordVectors
+    from limner.explain.vectors import analogy as analogy
+    from limner.explain.vectors import common_words as common_words
+    from limner.explain.vectors import neighbours as neighbours
+    from limner.explain.vectors import read_vectors as read_vectors
+    from limner.explain.vectors import similarity as similarity
+    from limner.explain.vectors import table_vectors as table_vectors
+    from limner.explain.word_map import map_words as map_words
     from limner.models import catalogue as catalogue
     from limner.models import export as export
     from limner.models import load as load
@@ -97,6 +101,9 @@ _HOMES = {
         "WeightsError",
     ),
     "limner.core.tap": ("NO_TAP", "Chain", "Editor", "Recorder", "Tap"),
+    "limner.explain.attribution": ("Attribution", "attribute"),
+    "limner.explain.branch": ("branch",),
+    "limner.explain.causal": ("causal_map",),
     "limner.explain.changes": (
         "AttentionOff",
         "FeedForwardOff",

@@ -77,6 +77,7 @@ def test_every_step_is_named() -> None:
     assert set(recorder.values) == {
         *(f"embedding.{name}" for name in ("token", "positions", "segments", "output")),
         *(f"layer.0.attention.{name}" for name in ("query", "key", "value", "weights", "mixed", "output")),
+        "places",
         "layer.0.residual_attention",
         "layer.0.feed_forward.hidden",
         "layer.0.feed_forward.output",

@@ -1,7 +1,16 @@
+<<<<<<< HEAD
 """The published encoder, and small ones of every way to tell where tokens stand."""
 
 from __future__ import annotations
 
+=======
+"""Models small enough to be looked at whole, one of each build."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+>>>>>>> glass-studio
 import pytest
 
 from limner.core.config import (
@@ -10,6 +19,7 @@ from limner.core.config import (
     BlockConfig,
     EmbeddingConfig,
     FeedForwardConfig,
+<<<<<<< HEAD
     LayerNorm,
     LearnedPositions,
     ModelConfig,
@@ -64,3 +74,80 @@ def small_encoder(tokenizer: Tokenizer, kind: str) -> TextEncoder:
         head=None,
     )
     return TextEncoder(randomize(Transformer(config)), tokenizer, card={"name": kind})
+=======
+    HeadConfig,
+    LayerNorm,
+    LearnedPositions,
+    ModelConfig,
+    SinusoidalPositions,
+    StackConfig,
+)
+from limner.core.transformer import Transformer
+from limner.text.encoder import TextEncoder
+from limner.text.generator import TextGenerator
+from limner.tokens import Tokenizer, train_tokenizer
+from tests.text.conftest import STORY, make_generator, randomize, tiny_config
+
+KINDS = ("rotary", "learned", "sliding", "sandwich", "softcaps", "alibi", "sinusoidal")
+
+
+def build(words: Tokenizer, kind: str) -> TextGenerator:
+    """The kinds of tests/text, and some more: rarer parts that a reading has to get right as well."""
+    if kind in ("rotary", "learned", "sliding"):
+        return make_generator(words, kind=kind)
+    config = tiny_config(words.vocab_size, kind="rotary" if kind in ("sandwich", "softcaps") else "learned")
+    assert config.decoder is not None
+    block = config.decoder.blocks[0]
+    if kind == "sandwich":
+        block = replace(block, placement="sandwich", residual_scale=0.7)
+        config = replace(config, decoder=replace(config.decoder, blocks=(block,)))
+    elif kind == "softcaps":
+        block = replace(block, attention=replace(block.attention, softcap=2.0))
+        config = replace(
+            config, decoder=replace(config.decoder, blocks=(block,)), head=HeadConfig(tied=False, softcap=3.0)
+        )
+    elif kind == "alibi":
+        block = replace(block, attention=replace(block.attention, positions=ALiBiPositions()))
+        config = replace(config, decoder=replace(config.decoder, blocks=(block,)), embedding=EmbeddingConfig())
+    elif kind == "sinusoidal":
+        config = replace(config, embedding=EmbeddingConfig(positions=SinusoidalPositions()))
+    elif kind == "post":
+        block = replace(block, placement="post")
+        config = replace(config, decoder=replace(config.decoder, blocks=(block,), final_norm=None))
+    else:
+        raise AssertionError(kind)
+    return TextGenerator(randomize(Transformer(config)), words, card={"name": f"tiny-{kind}"})
+
+
+@pytest.fixture(scope="session")
+def words() -> Tokenizer:
+    return train_tokenizer("byte-bpe", [STORY] * 4, vocab_size=320)
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def model(request: pytest.FixtureRequest, words: Tokenizer) -> TextGenerator:
+    return build(words, request.param)
+
+
+@pytest.fixture(scope="session")
+def rotary(words: Tokenizer) -> TextGenerator:
+    return build(words, "rotary")
+
+
+@pytest.fixture(scope="session")
+def encoder() -> TextEncoder:
+    """BERT's parts."""
+    words = train_tokenizer("wordpiece", [STORY] * 4, vocab_size=150, special=["[PAD]", "[CLS]", "[SEP]", "[MASK]"])
+    attention = AttentionConfig(2, 2, 16, bias=True, output_bias=True)
+    feed_forward = FeedForwardConfig(48, activation="gelu", gated=False, bias=True)
+    block = BlockConfig(attention, feed_forward, norm=LayerNorm(), placement="post")
+    config = ModelConfig(
+        words.vocab_size,
+        32,
+        24,
+        encoder=StackConfig(3, (block,), causal=False, final_norm=None),
+        embedding=EmbeddingConfig(positions=LearnedPositions(), segments=2, norm=LayerNorm()),
+        head=None,
+    )
+    return TextEncoder(randomize(Transformer(config)), words, card={"name": "tiny"})
+>>>>>>> glass-studio

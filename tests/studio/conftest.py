@@ -17,7 +17,7 @@ from limner.weights.folder import save_model
 from tests.picture.conftest import CAPTIONS, make_painter
 from tests.text.conftest import STORY, make_generator
 
-OWN = "http://localhost:7878"
+OWN = "http://localhost:8410"
 
 
 @pytest.fixture(scope="session")

@@ -19,23 +19,23 @@ KEY = "only-for-friends-17"
 @pytest.fixture
 def open_to_others(studio: Studio) -> TestClient:
     """A studio that others can reach, seen by somebody without the key."""
-    return TestClient(make_app(studio, host="0.0.0.0", key=KEY), base_url="http://192.168.1.7:7878")
+    return TestClient(make_app(studio, host="0.0.0.0", key=KEY), base_url="http://192.168.1.7:8410")
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:7878", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.5", ""]
+    "host", ["evil.example", "evil.example:8410", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.5", ""]
 )
 def test_a_foreign_name_that_points_here_is_refused(page: TestClient, host: str) -> None:
     refused(page.get("/api/models", headers={"host": host}), 403, "host")
     refused(page.get("/", headers={"host": host}), 403)
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:9000", "127.0.0.1:7878", "[::1]:7878", "LOCALHOST:7878"])
+@pytest.mark.parametrize("host", ["localhost", "localhost:9000", "127.0.0.1:8410", "[::1]:8410", "LOCALHOST:8410"])
 def test_the_machine_s_own_names_are_not(page: TestClient, host: str) -> None:
     assert page.get("/api/about", headers={"host": host}).status_code == 200
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:3000", "null", "http://localhost:78789"])
+@pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:3000", "null", "http://localhost:84109"])
 def test_another_origin_is_refused_whatever_it_asks(page: TestClient, origin: str) -> None:
     refused(page.get("/api/models", headers={"origin": origin}), 403, "own pages")
     refused(page.post("/api/write", headers={"origin": origin}, json={"model": "tiny", "prompt": "a"}), 403)
@@ -93,7 +93,7 @@ def test_a_program_may_bring_the_key_in_a_header(open_to_others: TestClient) -> 
 
 @pytest.mark.parametrize("path", ["//evil.example/x", "///evil.example/x", "/\\evil.example/x"])
 def test_the_key_leads_nowhere_else(open_to_others: TestClient, path: str) -> None:
-    answer = open_to_others.get(f"http://192.168.1.7:7878{path}?key={KEY}", follow_redirects=False)
+    answer = open_to_others.get(f"http://192.168.1.7:8410{path}?key={KEY}", follow_redirects=False)
     assert answer.status_code == 303
     assert answer.headers["location"].replace("%5C", "") == "/evil.example/x"
 
@@ -102,7 +102,7 @@ def test_with_the_key_foreign_origins_and_names_are_refused_still(open_to_others
     known = {"authorization": f"Bearer {KEY}"}
     refused(open_to_others.get("/api/about", headers=known | {"origin": "http://evil.example"}), 403)
     refused(open_to_others.get("/api/about", headers=known | {"host": "evil.example"}), 403)
-    assert open_to_others.get("/api/about", headers=known | {"host": "localhost:7878"}).status_code == 200
+    assert open_to_others.get("/api/about", headers=known | {"host": "localhost:8410"}).status_code == 200
 
 
 def test_keys_are_long_and_differ() -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import limner
+from limner.explain.trace import trace_of
 from limner.picture.generator import PictureGenerator
 from tests.studio.conftest import events, refused
 
@@ -32,8 +33,27 @@ def test_looks_come_one_by_one_and_the_picture_is_the_one_that_python_paints(pag
     assert isinstance(painter, PictureGenerator)
     (alone,) = painter.generate("a fox with a green hat", seed=3, steps=4)
     done = told[-1][1]
+    trace = trace_of(page.get(f"/api/traces/{done['trace']}").content)
+    assert trace.kind == "picture"
+    assert np.array_equal(trace["picture"], np.asarray(alone.image))
+    assert [word["text"] for word in trace.about["words"]] == ["a", "fox", "with", "a", "green", "hat"]
     assert np.array_equal(np.asarray(opened(done["picture"])), np.asarray(alone.image))
     assert done["settings"]["seed"] == 3
+
+
+def test_a_change_with_the_seed_kept(page: TestClient) -> None:
+    def paint(*changes: dict[str, Any]) -> dict[str, Any]:
+        ask = {"model": "painter", "prompt": "a fox with a green hat", "seed": 3, "settings": {"steps": 2}}
+        told = events(page.post("/api/paint", json=ask | {"changes": list(changes)}).text)
+        assert told[-1][0] == "done", told[-1]
+        done: dict[str, Any] = told[-1][1]
+        return done
+
+    plain, heavy = paint(), paint({"kind": "weigh_word", "word": 4, "weight": 3.0})
+    assert plain["picture"] != heavy["picture"]
+    assert heavy["settings"]["changes"][0]["kind"] == "weigh_word"
+    assert heavy["settings"]["seed"] == plain["settings"]["seed"] == 3
+    assert paint()["picture"] == plain["picture"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +69,8 @@ def test_looks_come_one_by_one_and_the_picture_is_the_one_that_python_paints(pag
         ({"prompt": "f" * 100_000}, "100,000 characters"),
         ({"seed": -1}, "seed is -1"),
         ({"model": "tiny"}, "is for texts"),
+        ({"changes": [{"kind": "weigh_wrd", "word": 1, "weight": 2.0}]}, "Did you mean 'weigh_word'"),
+        ({"changes": [{"kind": "weigh_word", "word": 7, "weight": 2.0}]}, "word is 7"),
     ],
 )
 def test_what_cannot_be_painted_is_refused_in_a_sentence(page: TestClient, ask: dict[str, Any], says: str) -> None:

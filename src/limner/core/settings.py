@@ -64,10 +64,12 @@ def _read(expected: Any, value: Any, path: str) -> Any:
         return tuple(_read(get_args(expected)[0], entry, f"{path}[{i}]") for i, entry in enumerate(value))
     if is_dataclass(expected) and isinstance(expected, type):
         return _read_dataclass(expected, value, path)
+    if origin is dict:  # read by whoever knows its kinds
+        expected = dict
     if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", dict: "an object"}
         wanted = kinds.get(expected, expected.__name__)
         raise ConfigError(f"{path} is {value!r}, but it is {wanted}. Correct the value.")
     return value

@@ -307,7 +307,7 @@ def _patch(change: Patch, model: TextGenerator | TextEncoder) -> Edit:
 
 
 def _direction(change: Steer, model: TextGenerator | TextEncoder) -> Tensor:
-    means = []
+    means: list[Tensor] = []
     for text in (change.towards, change.away):
         values, ids = _seen(f"layer.{change.layer}.residual", text, model)
         own = [place for place, id in enumerate(ids) if not model.tokenizer.is_special(id)]

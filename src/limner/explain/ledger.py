@@ -222,7 +222,7 @@ def ledger(
             f"{reason}. Look at what changes when a part is off: limner.explain.causal."
         )
     ids, place, goal = resolve(generator, source, place, target)
-    targets = ids[1 : place + 1] + [-1 if goal is None else goal]
+    targets = [*ids[1 : place + 1], -1 if goal is None else goal]
     seen = read(generator, ids[: place + 1], Keeping(ledger=True, stream=True), targets=targets)
     shares = seen.arrays["ledger.logit"][-1]
     found = int(seen.best[-1]) if goal is None else goal
@@ -249,17 +249,26 @@ def resolve(
             f"place is {place}, but the text has {len(ids)} tokens. Choose from 0 to {len(ids) - 1}, or -1 for the last."
         )
     place %= len(ids)
-    if isinstance(target, str):
-        found = generator.tokenizer.encode(target)
-        if len(found) != 1:
-            raise ConfigError(
-                f"the target is {target!r}, which is {len(found)} tokens of this model. Give one token's text or its id."
-            )
-        target = found[0]
     if target is None:
         return ids, place, ids[place + 1] if place + 1 < len(ids) else None
-    if not 0 <= target < generator.tokenizer.vocab_size:
+    return ids, place, token_id(generator, target, "the target")
+
+
+def token_id(generator: TextGenerator, token: int | str, what: str) -> int:
+    """The id of one token, given as that or as its text.
+
+    Raises:
+        ConfigError: the text is not one token; the model has no such id.
+    """
+    if isinstance(token, str):
+        found = generator.tokenizer.encode(token)
+        if len(found) != 1:
+            raise ConfigError(
+                f"{what} is {token!r}, which is {len(found)} tokens of this model. Give one token's text or its id."
+            )
+        return found[0]
+    if not 0 <= token < generator.tokenizer.vocab_size:
         raise ConfigError(
-            f"the target is {target}, but ids run from 0 to {generator.tokenizer.vocab_size - 1}. Choose one of them."
+            f"{what} is {token}, but ids run from 0 to {generator.tokenizer.vocab_size - 1}. Choose one of them."
         )
-    return ids, place, target
+    return token

@@ -6,7 +6,6 @@ import math
 from html import escape
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from limner.explain.text_trace import TextTrace
 

@@ -367,7 +367,7 @@ def _predict(
     asked: dict[int, Tensor] = {}
     if compare is not None:
         made.compared = torch.empty(compare[1].shape)
-        asked = {place: row for place, row in zip(compare[0], compare[1], strict=True)}
+        asked = dict(zip(compare[0], compare[1], strict=True))
         order = {place: number for number, place in enumerate(compare[0])}
     step = max(1, BLOCK // vocab_size)
     for start in range(0, time, step):
@@ -444,7 +444,7 @@ def log_sums(logits: Tensor) -> tuple[Tensor, Tensor]:
         torch.mul(below, 10 / tenths, out=powers).exp_()
         sums[:, tenths - 1] = powers.sum(dim=-1)
         while tenths % 2 == 0:
-            tenths //= 2  # noqa: PLW2901 — the same numbers, squared
+            tenths //= 2
             powers.square_()
             sums[:, tenths - 1] = powers.sum(dim=-1)
             if tenths == 10:

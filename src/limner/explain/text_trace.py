@@ -17,7 +17,6 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from limner.core.config import ALiBiPositions, LearnedPositions, ModelConfig, RotaryPositions, SinusoidalPositions
@@ -334,7 +333,7 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
     if model.model.head is None:
         possible -= set(OF_WRITERS)
     if keep is None:
-        return Keeping(**dict.fromkeys(possible, True))
+        return _asked(possible)
     asked = [keep] if isinstance(keep, str) else list(keep)
     groups = [name for name in asked if name in GROUPS]
     taps = tuple(name for name in asked if name not in GROUPS)
@@ -351,7 +350,12 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
                 f"keep is {name!r}, but this model has none: {reason or 'it reads and does not say what comes next'}. "
                 "Leave it out."
             )
-    return Keeping(**dict.fromkeys(groups, True), taps=taps)
+    return _asked(groups, taps)
+
+
+def _asked(groups: Iterable[str], taps: tuple[str, ...] = ()) -> Keeping:
+    named: dict[str, Any] = dict.fromkeys(groups, True)
+    return Keeping(**named, taps=taps)
 
 
 def _check_taps(keeping: Keeping, seen: Reading) -> None:

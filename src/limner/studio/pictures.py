@@ -36,10 +36,13 @@ class AskPaint:
     prompt: str
     seed: int | None = None
     settings: PaintSettings = field(default_factory=PaintSettings)
+    changes: tuple[dict[str, Any], ...] = ()
 
 
 def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
-    """Paint one picture: ``start``, a ``look`` for each look of the sampler, then the picture."""
+    """Paint one picture and see inside while it is painted: a ``look`` for each look of the sampler, then ``done``."""
+    from limner.explain.picture_trace import trace_picture
+
     wanted = ask.settings
     if wanted.steps > MOST_STEPS:
         raise ConfigError(f"steps is {wanted.steps}, but the studio takes at most {MOST_STEPS}. 25 is usual.")
@@ -51,9 +54,11 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
     def on_step(number: int, total: int, look: Look) -> None:
         job.emit("look", number=look.number, of=total, time=look.time, seen=data_url(painter.show(look.seen)))
 
-    (picture,) = painter.stream(
+    trace = trace_picture(
+        painter,
         ask.prompt,
         seed=ask.seed,
+        changes=ask.changes,
         on_step=on_step,
         steps=wanted.steps,
         guidance=wanted.guidance,
@@ -62,9 +67,10 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
         size=size,
     )
     return {
-        "picture": data_url(picture.image, exact=True),
-        "settings": picture.settings,
-        "notes": list(picture.notes),
+        "trace": studio.traces.keep(trace.to_bytes()),
+        "picture": data_url(trace.image, exact=True),
+        "settings": trace.about["settings"],
+        "notes": trace.about["notes"],
     }
 
 

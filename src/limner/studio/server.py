@@ -11,7 +11,7 @@ from typing import Any
 from limner.core.errors import ConfigError, MissingExtraError
 from limner.studio.guard import check_key, is_loopback, make_key
 
-PORT = 7878
+PORT = 8410
 FAREWELL = 2  # seconds that connections have to end by themselves
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from limner.studio.shelf import Shelf
 from limner.studio.traces import EXAMPLES, Traces
+from limner.studio.vectors import Words
 from limner.studio.worker import Worker
 
 PAGES = Path(__file__).parents[1] / "assets" / "web" / "studio"
@@ -29,6 +30,7 @@ class Studio:
         self.traces = Traces(examples)
         self.pages = pages
         self.worker = Worker(_open_the_workshop)
+        self.words = Words()
         self.closing = asyncio.Event()  # set when the studio is being closed
 
 

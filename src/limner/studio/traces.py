@@ -24,6 +24,7 @@ MOST = 1000  # traces kept, those that nobody has asked for among them
 class _Kept:
     make: Callable[[Job], bytes] | None
     content: bytes | None
+    source: Any = None
 
 
 class Traces:
@@ -54,7 +55,7 @@ class Traces:
         return found
 
     def add(self, content: bytes) -> str:
-        """Keep a trace; its id.
+        """Keep a trace that somebody brings; its id.
 
         Raises:
             DataError: it is none that this limner reads.
@@ -62,11 +63,31 @@ class Traces:
         from limner.explain.trace import trace_of
 
         trace_of(content, "the file")
+        return self.keep(content)
+
+    def keep(self, content: bytes) -> str:
+        """Keep a trace that was made here; its id."""
         return self._add(_Kept(None, content))
 
-    def later(self, make: Callable[[Job], bytes]) -> str:
-        """Keep what makes a trace when it is asked for; its id."""
-        return self._add(_Kept(make, None))
+    def later(self, make: Callable[[Job], bytes], source: Any = None) -> str:
+        """Keep what makes a trace when it is asked for, and what it is of; its id."""
+        return self._add(_Kept(make, None, source))
+
+    def source(self, id: str) -> Any:
+        """What a trace is of: model and generation of a text that was written here.
+
+        Raises:
+            DataError: there is no such trace, or it was not written here.
+        """
+        self.at_hand(id)
+        with self._lock:
+            kept = self._kept.get(id)
+        if kept is None or kept.source is None:
+            raise DataError(
+                f"the trace is {id!r:.60}, but that text was not written in this studio since it was started. "
+                "Write it anew with its seed."
+            )
+        return kept.source
 
     def get(self, id: str, job: Job) -> bytes:
         """The trace file; made now if need be, so call this in the worker's thread.
