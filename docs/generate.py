@@ -264,14 +264,9 @@ def picture_taps() -> Iterator[str]:
         if ".cross_attention." in name:
             meaning += " (from the picture to the prompt)"
         public = re.sub(r"layer\.\d+", "layer.N", name).replace("look.0", "look.K")
-<<<<<<< HEAD
-        known = sizes | {2: "axes"} if name.endswith(".places") else sizes
-        shape = ", ".join(known.get(size, str(size)) for size in values[-1].shape)
-=======
         shape = ", ".join(sizes.get(size, str(size)) for size in values[-1].shape)
         if public.startswith("look") and name.endswith(".places"):
             shape, meaning = "patches, 2", "row and column of each patch; rotary positions turn by them"
->>>>>>> glass-studio
         yield f"| `{public}` | ({shape}) | {meaning} |"
 
 

@@ -1,16 +1,9 @@
-<<<<<<< HEAD
-"""The published encoder, and small ones of every way to tell where tokens stand."""
-
-from __future__ import annotations
-
-=======
-"""Models small enough to be looked at whole, one of each build."""
+"""Models small enough to be looked at whole, one of each build, and the published encoder."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
->>>>>>> glass-studio
 import pytest
 
 from limner.core.config import (
@@ -19,7 +12,7 @@ from limner.core.config import (
     BlockConfig,
     EmbeddingConfig,
     FeedForwardConfig,
-<<<<<<< HEAD
+    HeadConfig,
     LayerNorm,
     LearnedPositions,
     ModelConfig,
@@ -31,8 +24,9 @@ from limner.core.errors import MissingExtraError
 from limner.core.transformer import Transformer
 from limner.models import load
 from limner.text.encoder import TextEncoder
+from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer, train_tokenizer
-from tests.text.conftest import STORY, randomize
+from tests.text.conftest import STORY, make_generator, randomize, tiny_config
 from tests.text.conftest import tokenizer as tokenizer
 
 POSITIONS = {
@@ -74,19 +68,7 @@ def small_encoder(tokenizer: Tokenizer, kind: str) -> TextEncoder:
         head=None,
     )
     return TextEncoder(randomize(Transformer(config)), tokenizer, card={"name": kind})
-=======
-    HeadConfig,
-    LayerNorm,
-    LearnedPositions,
-    ModelConfig,
-    SinusoidalPositions,
-    StackConfig,
-)
-from limner.core.transformer import Transformer
-from limner.text.encoder import TextEncoder
-from limner.text.generator import TextGenerator
-from limner.tokens import Tokenizer, train_tokenizer
-from tests.text.conftest import STORY, make_generator, randomize, tiny_config
+
 
 KINDS = ("rotary", "learned", "sliding", "sandwich", "softcaps", "alibi", "sinusoidal")
 
@@ -150,4 +132,3 @@ def encoder() -> TextEncoder:
         head=None,
     )
     return TextEncoder(randomize(Transformer(config)), words, card={"name": "tiny"})
->>>>>>> glass-studio
