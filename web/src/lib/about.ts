@@ -45,7 +45,7 @@ export interface TextAbout {
   changes: Change[];
   temperatures: number[];
   /** Texts of the ids that candidates and lens name, by id. */
-  pieces?: Record<string, string>;
+  texts?: Record<string, string>;
 }
 
 export interface PictureAbout {
@@ -115,4 +115,11 @@ export function sayChange(change: Change): string {
     case 'weigh_word':
       return `word ${change.word} × ${change.weight}`;
   }
+}
+
+/** What an id among the tokens and candidates stands for. */
+export function textOf(trace: TextTrace, id: number): string {
+  const named = trace.about.texts;
+  if (named && Object.hasOwn(named, String(id))) return named[String(id)];
+  return trace.about.tokens.find((token) => token.id === id)?.text ?? `⟨${id}⟩`;
 }
