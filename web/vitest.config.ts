@@ -9,5 +9,6 @@ export default defineConfig({
     include: ['src/**/*.test.ts', 'build/**/*.test.ts'],
     setupFiles: ['dev/setup.ts'],
     fileParallelism: false,
+    isolate: false, // one jsdom for all: making it takes longer than most tests
   },
 });

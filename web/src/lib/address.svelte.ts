@@ -6,11 +6,11 @@
 
 export type Values = Record<string, string | number | boolean | null | undefined>;
 
-/** The address of a page; what is null, undefined or empty is left out. */
+/** The address of a page; what is null or undefined is left out. */
 export function href(page: string, values: Values = {}): string {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(values)) {
-    if (value !== null && value !== undefined && value !== '') query.set(key, String(value));
+    if (value !== null && value !== undefined) query.set(key, String(value));
   }
   const text = query.toString();
   return `#/${page}${text ? `?${text}` : ''}`;
@@ -73,7 +73,7 @@ class Address {
   set(changes: Values, { replace = false }: { replace?: boolean } = {}): void {
     const values = { ...this.#values };
     for (const [key, value] of Object.entries(changes)) {
-      if (value === null || value === undefined || value === '') delete values[key];
+      if (value === null || value === undefined) delete values[key];
       else values[key] = String(value);
     }
     if (href(this.page, values) === href(this.page, this.#values)) return;

@@ -28,21 +28,51 @@ export interface Model {
   problem: string | null;
 }
 export interface Run {
+  /** What the run is asked for by. */
+  n: string;
+  name: string;
   path: string;
   kind: string;
-  step: number;
-  steps?: number;
+  /** A model's name if there is one to open. */
+  model: string | null;
+  state: string;
   finished: boolean;
-  [more: string]: unknown;
+  step: number;
+  steps: number | null;
+  minutes: number | null;
+  /** The last loss on held-back data, and the best. */
+  loss: number | null;
+  best: number | null;
+  checkpoints: number[];
+  /** Seconds since 1970. */
+  changed: number;
 }
 export interface Example {
   id: string;
   title: string;
   kind: 'text' | 'picture';
+  bytes?: number;
+}
+export interface About {
+  version: string;
+  machine: {
+    system: string;
+    processor: string;
+    cores: number;
+    memory: number;
+    python: string;
+    torch: string;
+    device: string;
+  };
+  limits?: { characters: number; trace_bytes: number };
+  runs?: string;
 }
 export interface TokenizedToken {
   id: number;
   text: string;
+  /** As the vocabulary has it. */
+  piece?: string;
+  special?: boolean;
   bytes: number[];
   start: number;
   end: number;
@@ -53,9 +83,21 @@ export interface Tokenized {
   vocab_size: number;
   context_length: number;
   tokens: TokenizedToken[];
-  /** Which pieces were joined, in the order they were: see lib/merges.ts. */
-  merges: unknown[];
-  error?: string;
+  /** What stands before every text, such as a token that begins it. */
+  opening?: string[];
+  /** Word by word, which pieces were joined: see lib/merges.ts. Empty where the tokenizer does not merge. */
+  merges: MergedWord[];
+  /** The text was too long to replay. */
+  merges_left_out?: boolean;
+}
+export interface MergedWord {
+  /** Characters of the text. */
+  start: number;
+  end: number;
+  /** What it begins with. */
+  pieces: string[];
+  /** In order: the pieces at `at` and after it become `piece`; the lower the rank, the earlier it was learned. */
+  steps: { rank: number; at: number; piece: string }[];
 }
 export interface Candidate {
   id: number;
@@ -65,6 +107,8 @@ export interface Candidate {
 export interface WrittenToken {
   id: number;
   text: string;
+  /** What may be shown by now: empty while a character is incomplete. */
+  shown?: string;
   logprob: number;
   candidates: Candidate[];
 }
@@ -90,12 +134,16 @@ async function failure(response: Response): Promise<ApiError> {
 }
 
 async function ask(path: string, body: unknown, signal: AbortSignal | undefined, accept: string): Promise<Response> {
+  const raw = body instanceof Uint8Array;
   let response: Response;
   try {
     response = await fetch(path, {
       method: body === undefined ? 'GET' : 'POST',
-      headers: { accept, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-      body: body === undefined ? undefined : JSON.stringify(body),
+      headers: {
+        accept,
+        ...(body === undefined ? {} : { 'content-type': raw ? 'application/octet-stream' : 'application/json' }),
+      },
+      body: body === undefined ? undefined : raw ? (body as Uint8Array<ArrayBuffer>) : JSON.stringify(body),
       signal,
       cache: 'no-store',
     });
@@ -158,6 +206,10 @@ export async function* messages(stream: ReadableStream<Uint8Array>): AsyncGenera
   }
 }
 
+/** Said while others are before us. */
+export interface Waiting {
+  waiting: { ahead: number };
+}
 /** What comes while the server works: each event by its name. `error` ends the stream by throwing. */
 export type Streamed<Events> = { [Name in keyof Events]: { event: Name; data: Events[Name] } }[keyof Events];
 
@@ -174,14 +226,19 @@ async function* stream<Events>(path: string, body: unknown, signal?: AbortSignal
 const enc = encodeURIComponent;
 
 export const api = {
-  about: (signal?: AbortSignal) =>
-    json<{ version: string; machine: Record<string, unknown> }>('/api/about', undefined, signal),
+  about: (signal?: AbortSignal) => json<About>('/api/about', undefined, signal),
   models: async (signal?: AbortSignal) => (await json<{ models: Model[] }>('/api/models', undefined, signal)).models,
   runs: async (signal?: AbortSignal) => (await json<{ runs: Run[] }>('/api/runs', undefined, signal)).runs,
   examples: async (signal?: AbortSignal) =>
     (await json<{ examples: Example[] }>('/api/examples', undefined, signal)).examples,
   trace: <About>(id: string, signal?: AbortSignal) =>
     trace<About>(`/api/traces/${enc(id)}`, undefined, signal, `The trace ${id}`),
+
+  /** Bring a trace file; its id. */
+  keep: async (bytes: Uint8Array, signal?: AbortSignal): Promise<string> => {
+    const response = await ask('/api/traces', bytes, signal, 'application/json');
+    return ((await response.json()) as { trace: string }).trace;
+  },
 
   tokens: async (asked: { text: string; models: string[] }, signal?: AbortSignal) =>
     (await json<{ tokenizers: Tokenized[] }>('/api/tokens', asked, signal)).tokenizers,
@@ -190,7 +247,7 @@ export const api = {
     asked: { model: string; prompt?: string; ids?: number[]; settings?: Record<string, unknown>; seed?: number },
     signal?: AbortSignal,
   ) =>
-    stream<{ token: WrittenToken; done: { generation: Record<string, unknown>; trace: string } }>(
+    stream<Waiting & { token: WrittenToken; done: { generation: Record<string, unknown>; trace: string } }>(
       '/api/write',
       asked,
       signal,
@@ -207,7 +264,7 @@ export const api = {
   paint: (
     asked: { model: string; prompt: string; seed?: number; settings?: Record<string, unknown>; changes?: Change[] },
     signal?: AbortSignal,
-  ) => stream<{ look: Look; done: { trace: string } }>('/api/paint', asked, signal),
+  ) => stream<Waiting & { look: Look; done: { trace: string } }>('/api/paint', asked, signal),
 
   distribution: (
     asked: { model: string; ids: number[]; place: number; temperature: number; top_k: number; top_p: number },
@@ -225,7 +282,11 @@ export const api = {
   ) => json<{ scores: number[]; sum: number; difference: number }>('/api/why', asked, signal),
 
   causal: (asked: { model: string; ids: number[]; place: number; target: number }, signal?: AbortSignal) =>
-    stream<{ progress: { done: number; of: number }; done: { change: number[][] } }>('/api/causal', asked, signal),
+    stream<Waiting & { progress: { done: number; of: number }; done: { change: number[][] } }>(
+      '/api/causal',
+      asked,
+      signal,
+    ),
 
   compare: (
     asked: { model: string; changes: Change[] } & Partial<{ text: string; ids: number[] }>,
