@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from limner.core.errors import DataError
-from limner.explain.trace import Trace, load_trace, shares, trace_of
+from limner.explain.trace import Trace, load_trace, read_about, shares, trace_of
 
 
 @pytest.fixture
@@ -88,3 +88,24 @@ def test_a_place_that_cannot_be_written_is_named(trace: Trace, tmp_path: Path) -
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone cannot be read"):
         load_trace(tmp_path / "gone")
+
+
+def test_what_a_file_is_about_is_read_without_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.trace"
+    Trace("text", {"model": {"name": "tiny"}}, {"ids": np.arange(3, dtype=np.int32)}).save(path)
+    assert read_about(path) == ("text", {"model": {"name": "tiny"}})
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-4])  # the numbers are cut off
+    assert read_about(path)[0] == "text"
+    for content, says in [
+        (b"", "no trace"),
+        (b"\xff" * 20, "no trace"),
+        (whole[:60], "no trace"),
+        (whole.replace(b'"version":"1"', b'"version":"9"'), "version '9'"),
+        (whole.replace(b'\\"kind\\"', b'\\"kinf\\"'), "damaged"),
+    ]:
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=says):
+            read_about(path)
+    with pytest.raises(DataError, match=r"none\.trace"):
+        read_about(tmp_path / "none.trace")

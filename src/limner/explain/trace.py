@@ -28,6 +28,7 @@ FORMAT, VERSION = "limner-trace", 1
 KINDS = ("text", "picture")
 _CLASSES = {"text": ("limner.explain.text_trace", "TextTrace")}  # by kind, where it has a class with more to it
 MOST_BYTES = 1 << 30  # of a file; a trace is a few megabytes
+LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 KEPT = ("bool", "uint8", "int32", "float16", "float32")  # of these a browser can make arrays without a library
 
 Array = NDArray[Any]
@@ -123,6 +124,51 @@ def trace_of(content: bytes, name: str = "the trace") -> Trace:
     Raises:
         DataError: it is cut off, of another version or no trace.
     """
+    noted = _noted(content, name)
+    try:
+        said = json.loads(noted["trace"])
+        kind, about, scales = said["kind"], said["about"], said["scales"]
+        arrays = load_bytes(content)
+        fits = kind in KINDS and isinstance(about, dict) and set(scales) <= set(arrays)
+        fits = fits and all(array.dtype.name in KEPT for array in arrays.values())
+        fits = fits and all(isinstance(scale, (int, float)) for scale in scales.values())
+    except (ValueError, KeyError, TypeError, SafetensorError):
+        fits = False
+    if not fits:
+        raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
+    return _class_of(kind)(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})
+
+
+def read_about(path: Path | str) -> tuple[str, dict[str, Any]]:
+    """Kind and ``about`` of a trace file, from its header alone: no number is read, and nothing heavy loaded.
+
+    Raises:
+        DataError: it is missing, of another version or no trace.
+    """
+    path = Path(path)
+    try:
+        refuse_pickle(path)
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            content = start + (file.read(length) if length <= LONGEST_HEADER else b"")
+    except OSError as problem:
+        raise DataError(f"{path} cannot be read: {reason(problem)}. Give a file that Trace.save wrote.") from problem
+    try:
+        said = json.loads(_noted(content, str(path))["trace"])
+        kind, about = said["kind"], said["about"]
+        fits = kind in KINDS and isinstance(about, dict)
+    except (ValueError, KeyError, TypeError) as problem:
+        if isinstance(problem, DataError):
+            raise
+        fits = False
+    if not fits:
+        raise DataError(f"{path} is damaged: its header is not what a trace has. Copy it again.")
+    return kind, about
+
+
+def _noted(content: bytes, name: str) -> dict[str, Any]:
+    """What a trace's header notes beside the numbers' places."""
     try:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length]) if 0 < length <= len(content) - 8 else None
@@ -138,18 +184,7 @@ def trace_of(content: bytes, name: str = "the trace") -> Trace:
             f"{name} is a trace of version {noted.get('version')!r:.20}, but this limner reads version {VERSION}. "
             "Make it anew, or open it with the limner that wrote it."
         )
-    try:
-        said = json.loads(noted["trace"])
-        kind, about, scales = said["kind"], said["about"], said["scales"]
-        arrays = load_bytes(content)
-        fits = kind in KINDS and isinstance(about, dict) and set(scales) <= set(arrays)
-        fits = fits and all(array.dtype.name in KEPT for array in arrays.values())
-        fits = fits and all(isinstance(scale, (int, float)) for scale in scales.values())
-    except (ValueError, KeyError, TypeError, SafetensorError):
-        fits = False
-    if not fits:
-        raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
-    return _class_of(kind)(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})
+    return noted
 
 
 def _class_of(kind: str) -> type[Trace]:

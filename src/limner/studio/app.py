@@ -67,6 +67,7 @@ def make_app(studio: Studio, *, host: str = "127.0.0.1", key: str | None = None)
         await asyncio.to_thread(studio.worker.close)
 
     async def page(request: Request) -> Response:
+        studio.worker.touch()
         path = request.path_params["path"]
         if path.startswith("api/"):
             if any(route.path_regex.match(f"/{path}") for route in asked):
@@ -102,6 +103,7 @@ def make_app(studio: Studio, *, host: str = "127.0.0.1", key: str | None = None)
 
 async def _answer(studio: Studio, endpoint: Endpoint, request: Request) -> Any:
     """What a handler says, as JSON, as a file or as a stream of events."""
+    studio.worker.touch()
     try:
         ask = await _read(endpoint, request)
         if endpoint.at_hand is not None:

@@ -41,17 +41,16 @@ class Traces:
 
     def examples(self) -> list[dict[str, Any]]:
         """What comes with limner: id, title and kind of each that can be read."""
-        from limner.explain.trace import load_trace
+        from limner.explain.trace import read_about
 
         found = []
         for path in sorted(self.folder.glob("*.trace")):
             try:
-                trace = load_trace(path)
+                kind, about = read_about(path)
             except LimnerError:
                 continue  # a page without an example is of more use than none
-            about = trace.about
             said = (about.get("run") or {}).get("prompt") or about.get("settings", {}).get("prompt") or path.stem
-            found.append({"id": path.stem, "title": str(said), "kind": trace.kind, "bytes": path.stat().st_size})
+            found.append({"id": path.stem, "title": str(said), "kind": kind, "bytes": path.stat().st_size})
         return found
 
     def add(self, content: bytes) -> str:

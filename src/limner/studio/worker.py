@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, Literal
 
 Message = tuple[Literal["event", "result", "failed"], Any]
 THREAD = "limner-worker"
+CALM = 0.7  # seconds without a question before anything is prepared that nobody has asked for
 Work = Callable[["Job"], Any]
 
 
@@ -64,7 +66,8 @@ class Worker:
     """The thread, and the queue in front of it.
 
     Args:
-        prepare: called first, in the thread.
+        prepare: called in the thread before the first job, or when nothing was asked for a moment: it may take seconds of the
+            processor, which the first page needs first.
     """
 
     def __init__(self, prepare: Callable[[], None] = lambda: None) -> None:
@@ -74,9 +77,15 @@ class Worker:
         self._running: Job | None = None
         self._closed = False
         self._thread: threading.Thread | None = None
+        self._touched = 0.0
+
+    def touch(self) -> None:
+        """Something was asked that needs no computing, and has to be answered first."""
+        self._touched = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
+        self.touch()
         self._thread = threading.Thread(target=self._run, name=THREAD, daemon=True)
         self._thread.start()
 
@@ -139,6 +148,11 @@ class Worker:
                 job.tell(("event", ("waiting", {"ahead": ahead})))
 
     def _run(self) -> None:
+        with self._changed:
+            while not (self._waiting or self._closed) and (left := self._touched + CALM - time.monotonic()) > 0:
+                self._changed.wait(left)
+            if self._closed:
+                return
         with contextlib.suppress(Exception):  # a job that needs what is missing says so
             self._prepare()
         while (job := self._next()) is not None:
