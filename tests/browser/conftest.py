@@ -25,7 +25,7 @@ from queue import Empty, Queue
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
 Theme = Literal["light", "dark"]
 Size = Literal["wide", "middle", "phone"]
@@ -37,6 +37,7 @@ BUILT = ROOT / "src/limner/assets/web"
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 60_000  # milliseconds: a machine that does something else besides is slow, not wrong
+expect.set_options(timeout=PATIENCE)
 OWN = ("data:", "blob:")  # what a page makes for itself is no request
 
 

@@ -45,6 +45,6 @@ def test_two_pictures_of_one_seed(visit: Visit) -> None:
     page = visit("#/compare?what=picture&left=painter&right=painter&steps=2&otherguidance=7")
     page.get_by_role("button", name="Paint both").click()
     expect(page).to_have_url(re.compile("go=yes"))
-    expect(page.get_by_role("application", name=re.compile("Difference of the pictures"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_role("application", name=re.compile("Difference of the pictures"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Picture of “a German Shepherd.*seed 0"))).to_have_count(2)
     check_accessible(page)

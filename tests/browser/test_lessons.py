@@ -50,5 +50,5 @@ def test_where_a_word_landed(visit: Visit) -> None:
     expect(paint.or_(picture)).to_be_visible()  # the bundled run, where there is one
     if paint.is_visible():
         paint.click()
-    expect(picture).to_be_visible(timeout=60_000)
+    expect(picture).to_be_visible()
     check_accessible(page)

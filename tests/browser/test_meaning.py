@@ -24,7 +24,7 @@ def test_meaning_from_a_word_to_its_neighbours_and_on_the_map(visit: Visit) -> N
     expect(sums.get_by_role("listitem").first).to_contain_text("king")
 
     expect(page.get_by_role("application", name=re.compile("Map of"))).to_be_visible()
-    page.get_by_role("searchbox", name="Find").fill("dog")
+    page.get_by_role("combobox", name="Find").fill("dog")
     expect(page.get_by_text(re.compile("“dog” is not among them"))).to_have_count(0)
     expect(page.get_by_role("img", name=re.compile("Similarity of “apple”"))).to_be_visible()
     check_accessible(page)
