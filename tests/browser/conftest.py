@@ -253,7 +253,8 @@ def check_accessible(page: Page, *, themes: tuple[Theme, ...] = THEMES) -> None:
     found: list[str] = []
     for theme in themes:
         page.emulate_media(color_scheme=theme)
-        page.wait_for_timeout(50)  # colours that fade
+        # What the page draws itself follows a moment later.
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 150)))")
         result: dict[str, Any] = page.evaluate("() => axe.run({ resultTypes: ['violations'] })")
         for violation in result["violations"]:
             places = [f"    {' '.join(map(str, node['target']))}\n      {node['html'][:200]}\n      {_reason(node)}"

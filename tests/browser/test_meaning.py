@@ -29,8 +29,8 @@ def test_meaning_from_a_word_to_its_neighbours_and_on_the_map(visit: Visit) -> N
     expect(page.get_by_role("img", name=re.compile("Similarity of “apple”"))).to_be_visible()
     check_accessible(page)
 
-    page.go_back()
-    expect(page.get_by_role("list", name="Words nearest to cat")).to_be_visible()
+    page.go_back()  # what was typed is no step of its own
+    expect(page.get_by_role("list", name="Words nearest to kitten")).to_be_visible()
 
 
 def test_fifty_thousand_points_and_a_small_model_with_the_keyboard_alone(visit: Visit) -> None:

@@ -15,7 +15,7 @@ def test_order_is_gone_without_positions(visit: Visit) -> None:
     page.get_by_role("radio", name="Off").click()
     expect(page).to_have_url(re.compile("positions=off"))
     expect(page.get_by_text("who chases whom is gone")).to_be_visible()
-    expect(page.get_by_text("positions off")).to_be_visible()  # the figure says what was changed
+    expect(page.get_by_text("positions off", exact=True)).to_be_visible()  # the figure says what was changed
     expect(page.get_by_role("application", name=re.compile("Position vectors"))).to_be_visible()
     check_accessible(page)
 
