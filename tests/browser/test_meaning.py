@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import Visit, Watch, check_accessible, check_fits, tab_to
 
@@ -58,3 +58,18 @@ def test_what_cannot_be_asked_is_said_in_a_sentence(visit: Visit, watch: Watch) 
     watch.forgive("400")  # the browser's own line on a refused request
     page = visit("#/meaning?model=story&of=zebra")
     expect(page.get_by_role("alert").filter(has_text="zebra")).to_contain_text("does not hold it")
+
+
+def test_the_page_says_what_would_bring_real_meaning(visit: Visit) -> None:
+    page = visit("#/nowhere")
+
+    def without(route: Route) -> None:
+        answer = route.fetch()
+        models = [model for model in answer.json()["models"] if model["name"] != "all-minilm-l6-v2"]
+        route.fulfill(response=answer, json={"models": models})
+
+    page.route("**/api/models", without)
+    page.evaluate("() => { location.hash = '#/meaning' }")
+    expect(page.get_by_text('pip install "limner[meaning]"')).to_be_visible()
+    expect(page.get_by_role("combobox", name="Model")).to_have_value("story")
+    expect(page.get_by_role("list", name="Words nearest to cat")).to_contain_text("dog")
