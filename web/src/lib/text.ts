@@ -57,16 +57,6 @@ export function inline(text: string): string {
   return shown === '' ? '∅' : shown;
 }
 
-/** A token as it is said: what is only a space or a line's end has a name. */
-export function spoken(text: string): string {
-  const said = pieces(text)
-    .map((piece) => (piece.kind === 'text' || piece.kind === 'byte' || piece.kind === 'control' ? piece.text : ' '))
-    .join('')
-    .trim();
-  if (said) return said;
-  return text === '' ? 'nothing' : text.includes('\n') ? 'line end' : text.includes('\t') ? 'tab' : 'space';
-}
-
 const STRONG_RTL = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]|[\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
 const STRONG = /\p{L}/u;
 
@@ -84,4 +74,14 @@ export function stepOf(key: string, direction: 'ltr' | 'rtl'): number {
   if (key === 'ArrowRight') return direction === 'rtl' ? -1 : 1;
   if (key === 'ArrowLeft') return direction === 'rtl' ? 1 : -1;
   return 0;
+}
+
+/** A token as it is said: what is only a space or a line's end has a name. */
+export function spoken(text: string): string {
+  const said = pieces(text)
+    .map((piece) => (piece.kind === 'text' || piece.kind === 'byte' || piece.kind === 'control' ? piece.text : ' '))
+    .join('')
+    .trim();
+  if (said) return said;
+  return text === '' ? 'nothing' : text.includes('\n') ? 'line end' : text.includes('\t') ? 'tab' : 'space';
 }
