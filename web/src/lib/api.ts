@@ -1,6 +1,7 @@
 /** The studio's server, typed. Every call can be given up with an AbortSignal; what goes wrong arrives as a sentence. */
 
 import type { Change } from './about';
+import type { Among, Analogy, Drift, Neighbours, Order, Positions } from './meaning';
 import { readTrace, type Trace } from './trace';
 
 /** What the server, or the way to it, answered instead of a result. */
@@ -320,18 +321,22 @@ export const api = {
     signal?: AbortSignal,
   ) => json<Comparison>('/api/compare', asked, signal),
 
-  neighbours: <Answer>(asked: { model: string; word: string; count: number }, signal?: AbortSignal) =>
-    json<Answer>('/api/neighbours', asked, signal),
-  analogy: <Answer>(asked: { model: string; a: string; b: string; c: string }, signal?: AbortSignal) =>
-    json<Answer>('/api/analogy', asked, signal),
-  map: async (asked: { model: string; count: number }, signal?: AbortSignal): Promise<ArrayBuffer> =>
-    (await ask('/api/map', asked, signal, 'application/octet-stream')).arrayBuffer(),
-  drift: <Answer>(asked: { model: string; word: string; first: string; second: string }, signal?: AbortSignal) =>
-    json<Answer>('/api/drift', asked, signal),
-  positions: <Answer>(model: string, signal?: AbortSignal) =>
-    json<Answer>(`/api/positions?model=${enc(model)}`, undefined, signal),
-  order: <Answer>(asked: { model: string; texts: [string, string]; positions: boolean }, signal?: AbortSignal) =>
-    json<Answer>('/api/order', asked, signal),
+  neighbours: (asked: { model: string; word: string; count: number; among?: Among }, signal?: AbortSignal) =>
+    json<Neighbours>('/api/neighbours', asked, signal),
+  analogy: (
+    asked: { model: string; a: string; b: string; c: string; count?: number; among?: Among },
+    signal?: AbortSignal,
+  ) => json<Analogy>('/api/analogy', asked, signal),
+  map: async (
+    asked: { model: string; count: number; layout?: 'principal' | 'neighbours' },
+    signal?: AbortSignal,
+  ): Promise<ArrayBuffer> => (await ask('/api/map', asked, signal, 'application/octet-stream')).arrayBuffer(),
+  drift: (asked: { model: string; word: string; first: string; second: string }, signal?: AbortSignal) =>
+    json<Drift>('/api/drift', asked, signal),
+  positions: (model: string, count: number, signal?: AbortSignal) =>
+    json<Positions>(`/api/positions?model=${enc(model)}&count=${count}`, undefined, signal),
+  order: (asked: { model: string; texts: [string, string]; positions: boolean }, signal?: AbortSignal) =>
+    json<Order>('/api/order', asked, signal),
 
   training: <Events>(run: string, signal?: AbortSignal) =>
     stream<Events>(`/api/training/${enc(run)}/events`, undefined, signal),

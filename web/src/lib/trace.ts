@@ -6,7 +6,7 @@
 const FORMAT = 'limner-trace';
 const VERSION = '1';
 
-export type Kind = 'text' | 'picture';
+export type Kind = 'text' | 'picture' | 'map';
 export type Numbers = Uint8Array | Int32Array | Uint16Array | Float32Array;
 
 /** An array as it is kept. Bytes with a scale stand for `byte / 255 * scale`; float16 is kept as its bits. */
@@ -162,7 +162,7 @@ export function readTrace<About = Record<string, unknown>>(
     throw damaged;
   }
   if (
-    (said.kind !== 'text' && said.kind !== 'picture') ||
+    !['text', 'picture', 'map'].includes(said.kind) ||
     typeof said.about !== 'object' ||
     typeof said.scales !== 'object'
   ) {
