@@ -78,7 +78,7 @@ $(RUNTIME): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		"$$($(BIN)/python -c 'import tomllib; print(next(d for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"] if d.startswith("torch")))')"
 	@echo "Installing limner …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[studio]"
 	@touch $@
 
 $(TOOLS): $(RUNTIME)

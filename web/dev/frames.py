@@ -36,7 +36,9 @@ def times(page: Page) -> str:
 
 def main() -> None:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
+        )
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
 
         page.goto(f"{GALLERY.as_uri()}?only=grid&tokens=512&layers=12&heads=12", wait_until="commit")
@@ -47,7 +49,9 @@ def main() -> None:
         box = page.locator("[role=application]").bounding_box()
         assert box is not None
         for step in range(240):
-            page.mouse.move(box["x"] + 30 + (step * 4) % (box["width"] - 40), box["y"] + 30 + (step * 7) % (box["height"] - 40))
+            page.mouse.move(
+                box["x"] + 30 + (step * 4) % (box["width"] - 40), box["y"] + 30 + (step * 7) % (box["height"] - 40)
+            )
         print("attention 512 × 12 × 12, pointer over the heads:    ", times(page))
         page.locator("[role=application]").focus()
         for _ in range(60):
