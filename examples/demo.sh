@@ -24,12 +24,18 @@ step "5. Looking inside: where the last word looks, and how the next word forms 
     limner explain "The curious cat climbed" --model story
 
 mkdir -p demo
+step "   All of it as one page, with every head switched off once beforehand: click a token to see what it looked at." \
+    limner explain "The dog didn't bark because it was tired" --model story --force --out demo/text.html
 step "6. Painting: from noise to a picture, led by the words. No picture that the model learned from showed this dog in this cap." \
     limner paint "a German Shepherd wearing a red baseball cap" --seed 0 --force \
-    --out demo/german-shepherd.png --filmstrip demo/german-shepherd-steps.png
+    --out demo/german-shepherd.png --filmstrip demo/german-shepherd-steps.png --report demo/picture.html
 step "7. Others: picture i is the one that its seed makes alone, whatever else is painted." \
     limner paint "a black cat with a blue crown next to a fox in a green top hat" --seed 1 --n 3 --force --out demo/cat-and-fox
-printf '\nOpen %sdemo/german-shepherd-steps.png%s: each step from noise to picture, and where each word went.\n' "$bold" "$plain"
+printf '\nOpen in a browser:\n'
+printf '    %s%s%s   what "it" looked at, and what changes without each head\n' "$bold" "demo/text.html" "$plain"
+printf '    %s%s%s   each step from noise to picture, where each word went, and the picture without it\n' "$bold" "demo/picture.html" "$plain"
+printf '    %s%s%s   the same steps as one picture\n' "$bold" "demo/german-shepherd-steps.png" "$plain"
+printf '\n%sThe studio%s is all of this live, for any model, with lessons: .venv/bin/limner studio\n' "$bold" "$plain"
 
 printf '\n%sNow yours.%s A folder of texts, or of pictures with captions, is all it takes:\n\n' "$bold" "$plain"
 cat <<'END'
