@@ -355,6 +355,7 @@ def test_a_trace_beside_each_picture(paint: Limner, here: Path, painter: Picture
             np.testing.assert_array_equal(trace.arrays[name], plain.arrays[name])
     refused(paint(FOX, "-o", "other.png", "--trace", "way-1.trace"), "way-1.trace is there already")
     refused(paint("--again", "fox-1.png", "--trace", "again.trace"), "--trace is given beside --again")
+    refused(paint("--again", "fox-1.png", "--report", "again.html"), "--report is given beside --again")
 
 
 # ── what goes wrong ──────────────────────────────────────────────────────────────────────────────────────
@@ -371,6 +372,8 @@ def test_a_trace_beside_each_picture(paint: Limner, here: Path, painter: Picture
         ((FOX, "--guidance", "0", "--trace", "f.trace"), "--trace is given beside --guidance 0, but then no word"),
         ((FOX, "--blend", CAT, "--trace", "f.trace"), "ConfigError: --trace is given beside --blend"),
         ((FOX, "--trace", "f.png"), "ConfigError: --trace is f.png, but a trace is its own kind of file"),
+        ((FOX, "--guidance", "0", "--report", "f.html"), "--report is given beside --guidance 0, but then no word"),
+        ((FOX, "--report", "f.png"), "ConfigError: --report is f.png, but it is a page for a browser"),
         ((FOX, "--guidance", "nan"), "ConfigError: guidance is nan"),
         ((FOX, "--size", "17x16"), "multiples of 4: 4 to 32 wide and 4 to 32 high. It is best at 16 × 16."),
         ((FOX, "--size", "4000"), "ConfigError: size is 4000 × 4000"),

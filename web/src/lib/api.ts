@@ -345,10 +345,12 @@ export const api = {
   probes: <Answer>(run: string, signal?: AbortSignal) => json<Answer>(`/api/probes/${enc(run)}`, undefined, signal),
   probe: (asked: { run: string; prompt: string; right: string; wrong: string }, signal?: AbortSignal) => {
     const { run, ...rest } = asked;
-    return stream<Waiting & {
-      point: { step: number; right: number; wrong: number };
-      done: { name: string; points: { step: number; right: number; wrong: number }[] };
-    }>(`/api/probes/${enc(run)}`, rest, signal);
+    return stream<
+      Waiting & {
+        point: { step: number; right: number; wrong: number };
+        done: { name: string; points: { step: number; right: number; wrong: number }[] };
+      }
+    >(`/api/probes/${enc(run)}`, rest, signal);
   },
   samples: (run: string, signal?: AbortSignal) =>
     json<{ steps: number[]; prompts: string[] }>(`/api/samples/${enc(run)}`, undefined, signal),
