@@ -25,6 +25,7 @@ export default defineConfig({
     cssTarget: ['chrome123', 'safari17.5', 'firefox121'], // the first with light-dark()
     license: { fileName: 'THIRD-PARTY.md' },
     reportCompressedSize: false,
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
   server: {
     port: 5173,

@@ -17,6 +17,6 @@ export default defineConfig({
     cssCodeSplit: false,
     modulePreload: false,
     reportCompressedSize: false,
-    rolldownOptions: { input: 'report.html', output: { codeSplitting: false } },
+    rolldownOptions: { checks: { pluginTimings: false }, input: 'report.html', output: { codeSplitting: false } },
   },
 });

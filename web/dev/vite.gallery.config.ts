@@ -16,6 +16,6 @@ export default defineConfig({
     minify: false,
     modulePreload: false,
     reportCompressedSize: false,
-    rolldownOptions: { input: 'gallery.html', output: { codeSplitting: false } },
+    rolldownOptions: { checks: { pluginTimings: false }, input: 'gallery.html', output: { codeSplitting: false } },
   },
 });

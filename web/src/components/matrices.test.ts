@@ -149,9 +149,7 @@ describe('CausalGrid', () => {
     screen.getByRole('grid').focus();
     await user.keyboard('{ArrowDown}{ArrowRight}');
     expect(onselect).toHaveBeenLastCalledWith({ layer: 0, head: 1 });
-    expect(screen.getByRole('gridcell', { selected: true }).getAttribute('aria-label')).toBe(
-      'layer 0, head 1: −20 points',
-    );
+    expect(screen.getByRole('gridcell', { selected: true, name: 'layer 0, head 1: −20 points' })).toBeTruthy();
     await user.keyboard('{ArrowDown}');
     expect(screen.getByText(/off:/).textContent).toContain('not computed yet');
   });
@@ -241,7 +239,7 @@ describe('WordMap2D', () => {
     await fireEvent.click(frame, { clientX: 570, clientY: 204 });
     expect(onselect).toHaveBeenLastCalledWith(1);
     expect(frame.parentElement!.textContent).toContain('east');
-    await fireEvent.click(frame, { clientX: 300, clientY: 200 }); // nothing is near
+    await fireEvent.click(frame, { clientX: 300, clientY: 60 }); // nothing is near
     expect(onselect).toHaveBeenCalledOnce();
   });
 });

@@ -17,10 +17,10 @@ export function fit(points: Float32Array, width: number, height: number, margin 
     if (points[at + 1] > top) top = points[at + 1];
   }
   if (!(right >= left)) return { x: width / 2, y: height / 2, k: 1 };
-  const k = Math.min(
-    Math.max(1, width - 2 * margin) / (right - left || 1),
-    Math.max(1, height - 2 * margin) / (top - bottom || 1),
-  );
+  const room = (pixels: number, span: number): number =>
+    span > 0 ? Math.max(1, pixels - 2 * margin) / span : Infinity;
+  const k = Math.min(room(width, right - left), room(height, top - bottom));
+  if (!Number.isFinite(k)) return { x: width / 2 - left, y: height / 2 + top, k: 1 }; // all in one place
   return { x: width / 2 - (k * (left + right)) / 2, y: height / 2 + (k * (bottom + top)) / 2, k };
 }
 /** Where a point is on the screen; up is up. */
@@ -64,26 +64,23 @@ export function splat(
   }
 }
 
-/** Which points have room for their name: the first come first, and none lies on another. */
+/** Which points have room for their name: the first come first, and none lies on another. `wide` is a name's length in pixels. */
 export function labelled(
   points: Float32Array,
   view: View,
   width: number,
   height: number,
   most: number,
-  wide = 84,
-  high = 20,
+  wide: (index: number) => number,
 ): number[] {
-  const taken = new Set<number>();
-  const found: number[] = [];
-  const across = Math.ceil(width / wide) + 2;
-  for (let index = 0; index < points.length / 2 && found.length < most; index++) {
+  const found: { index: number; left: number; right: number; y: number }[] = [];
+  const tries = Math.min(points.length / 2, 20000); // further down are words that nobody looks for
+  for (let index = 0; index < tries && found.length < most; index++) {
     const [x, y] = [screenX(view, points[2 * index]), screenY(view, points[2 * index + 1])];
     if (x < 4 || y < 10 || x > width - 30 || y > height - 6) continue;
-    const cell = Math.floor(y / high) * across + Math.floor(x / wide);
-    if (taken.has(cell) || taken.has(cell - 1) || taken.has(cell + 1)) continue;
-    taken.add(cell);
-    found.push(index);
+    const [left, right] = [x - 4, x + 10 + wide(index)];
+    if (found.some((other) => Math.abs(other.y - y) < 17 && other.left < right && left < other.right)) continue;
+    found.push({ index, left, right, y });
   }
-  return found;
+  return found.map(({ index }) => index);
 }

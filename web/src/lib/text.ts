@@ -78,3 +78,13 @@ export function stepOf(key: string, direction: 'ltr' | 'rtl'): number {
   if (key === 'ArrowLeft') return direction === 'rtl' ? 1 : -1;
   return 0;
 }
+
+/** A token as it is said: what is only a space or a line's end has a name. */
+export function spoken(text: string): string {
+  const said = pieces(text)
+    .map((piece) => (piece.kind === 'text' || piece.kind === 'byte' || piece.kind === 'control' ? piece.text : ' '))
+    .join('')
+    .trim();
+  if (said) return said;
+  return text === '' ? 'nothing' : text.includes('\n') ? 'line end' : text.includes('\t') ? 'tab' : 'space';
+}
