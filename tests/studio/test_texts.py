@@ -159,6 +159,10 @@ def test_one_to_four_tokenizers(page: TestClient, models: list[str]) -> None:
     refused(page.post("/api/tokens", json={"text": "a", "models": models}), 400, f"{len(models)} models")
 
 
+def test_a_model_without_a_tokenizer(page: TestClient) -> None:
+    refused(page.post("/api/tokens", json={"text": "a", "models": ["judge"]}), 400, "'judge'", "no tokenizer")
+
+
 def test_a_tokenizer_that_does_not_merge_has_no_merges(tiny: TextGenerator) -> None:
     from limner.tokens import train_tokenizer
 

@@ -55,7 +55,9 @@ def tokens(studio: Studio, ask: AskTokens, job: Job) -> dict[str, Any]:
 def _read_by(studio: Studio, name: str, text: str, entries: dict[str, Any]) -> dict[str, Any]:
     folder, _ = studio.shelf.place(name)
     file = (folder if (folder / "tokenizer.json").exists() else folder / "model") / "tokenizer.json"
-    tokenizer, replay = _tokenizer(file, file.stat().st_mtime_ns if file.exists() else 0)
+    if not file.is_file():
+        raise ConfigError(f"the model is {name!r}, but it has no tokenizer. Choose one that reads texts or prompts.")
+    tokenizer, replay = _tokenizer(file, file.stat().st_mtime_ns)
     known = entries.get(name.rpartition("@")[0] or name)
     return {
         "model": name,
