@@ -43,13 +43,7 @@ def main() -> None:
     if browser_path is None:
         raise SystemExit("There is no Chromium. Install one: on Debian, apt-get install chromium.")
     with sync_playwright() as playwright:
-<<<<<<< HEAD:web/dev/frames.py
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
-        )
-=======
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
->>>>>>> glass-web:bench/frames.py
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
 
         page.goto(f"{GALLERY.as_uri()}?only=grid&tokens=512&layers=12&heads=12", wait_until="commit")
