@@ -56,13 +56,12 @@ def studio(
         if wanted:
             _open(address)
 
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # which a shell that started it in the background leaves out
         serve(host=host, port=port, runs=runs, device=device, key=key, ready=ready)
-    except KeyboardInterrupt:
-        print("The studio is closed.", file=sys.stderr, flush=True)
-        if any(thread.name == THREAD for thread in threading.enumerate()):
-            # It is deep in a computation, or still loading torch. There is nothing to save, and nothing to wait for.
-            os._exit(0)
+    print("The studio is closed.", file=sys.stderr, flush=True)
+    if any(thread.name == THREAD for thread in threading.enumerate()):
+        # It is deep in a computation, or still loading torch. There is nothing to save, and nothing to wait for.
+        os._exit(0)
 
 
 def _open(address: str) -> None:
