@@ -7,7 +7,7 @@ RUNTIME := $(VENV)/.runtime-installed
 TOOLS := $(VENV)/.tools-installed
 NODE := $(VENV)/.node-installed
 WEB := src/limner/assets/web/report.html
-WEB_SOURCES := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/dev/*' -not -name '*.md' -not -name '*.test.ts')
+WEB_SOURCES := $(shell find web \( -name node_modules -o -path web/dev \) -prune -o -type f -not -name '*.md' -not -name '*.test.ts' -print)
 WORKERS ?= 2
 ARGS ?=
 

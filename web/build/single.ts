@@ -21,7 +21,7 @@ export function single(notices: string): Plugin {
         if (scripts.length !== 1) throw new Error(`the report has ${scripts.length} scripts, but it must be one`);
 
         // Neither may end the element it stands in.
-        const code = scripts[0].code.replace(/<\/(script)/gi, '<\\/$1').replace(/<!--/g, '<\\!--');
+        const code = scripts[0].code.replace(/<\/(script)/gi, '<\\/$1').replace(/<!--/g, '<\\x21--');
         const style = styles.map((part) => String((part as { source: unknown }).source)).join('\n');
         if (/<\/style/i.test(style)) throw new Error('a style ends its own element');
 
@@ -42,7 +42,7 @@ export function single(notices: string): Plugin {
         if (notice?.type !== 'asset') throw new Error(`${notices} was not written`);
         const said = String(notice.source)
           .replace(/<\/(script)/gi, '<\\/$1')
-          .replace(/<!--/g, '<\\!--');
+          .replace(/<!--/g, '<\\x21--');
         // replacement functions, because `$&` and the like in code would be understood
         html = html.replace(
           '<head>',

@@ -1,19 +1,19 @@
 """How fluid the largest figures are: times between frames while somebody moves over them.
 
-Builds nothing: first `npx vite build --config dev/vite.gallery.config.ts`, then
-`.venv/bin/python web/dev/frames.py` with Playwright and a Chromium at /usr/bin/chromium. Prints, for each figure, how
-long it took until all was drawn, the longest stretch in which the page stood still meanwhile, and the times between
-frames while the pointer, the wheel or the keys moved: median, 95th percentile, largest. Without a GPU.
+For each figure: how long frames took while it was drawn, and while the pointer, the wheel or the keys moved: median, 95th
+percentile, largest. In the gallery (web/README.md says how it is built) and a Chromium without a GPU.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-GALLERY = Path(__file__).parents[1] / "node_modules" / ".gallery" / "gallery.html"
+GALLERY = Path(__file__).parents[1] / "web" / "node_modules" / ".gallery" / "gallery.html"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WATCH = """() => {
   window.__frames = []; window.__long = [];
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) window.__long.push(entry.duration); })
@@ -25,6 +25,7 @@ WATCH = """() => {
 
 
 def times(page: Page) -> str:
+    """What was noted since the last call, in a line."""
     frames = sorted(page.evaluate("window.__frames.splice(0)"))[:-1]
     long = page.evaluate("window.__long.splice(0)")
     p95 = frames[int(len(frames) * 0.95)]
@@ -35,8 +36,14 @@ def times(page: Page) -> str:
 
 
 def main() -> None:
+    """Measure and print."""
+    if not GALLERY.exists():
+        raise SystemExit(f"{GALLERY} is not there. In web/: npx vite build --config dev/vite.gallery.config.ts.")
+    browser_path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser_path is None:
+        raise SystemExit("There is no Chromium. Install one: on Debian, apt-get install chromium.")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
 
         page.goto(f"{GALLERY.as_uri()}?only=grid&tokens=512&layers=12&heads=12", wait_until="commit")
@@ -47,7 +54,9 @@ def main() -> None:
         box = page.locator("[role=application]").bounding_box()
         assert box is not None
         for step in range(240):
-            page.mouse.move(box["x"] + 30 + (step * 4) % (box["width"] - 40), box["y"] + 30 + (step * 7) % (box["height"] - 40))
+            page.mouse.move(
+                box["x"] + 30 + (step * 4) % (box["width"] - 40), box["y"] + 30 + (step * 7) % (box["height"] - 40)
+            )
         print("attention 512 × 12 × 12, pointer over the heads:    ", times(page))
         page.locator("[role=application]").focus()
         for _ in range(60):
@@ -86,4 +95,5 @@ def main() -> None:
         browser.close()
 
 
-main()
+if __name__ == "__main__":
+    main()
