@@ -103,8 +103,8 @@ def test_it_is_printed_with_all_its_views(open_report: OpenReport, report: Path)
     [
         "</script><script>document.title='broken'</script>",
         "<!--<script>",
-        "<img src='https://example.com/x.png' onerror=\"document.title='broken'\">",
-        "</title><base href='https://example.com/'>",
+        "<img src='https://pictures.example/x.png' onerror=\"document.title='broken'\">",
+        "</title><base href='https://pictures.example/'>",
     ],
 )
 def test_no_prompt_breaks_out(open_report: OpenReport, tmp_path: Path, prompt: str) -> None:

@@ -394,7 +394,9 @@ def test_explain_writes_a_trace_of_what_was_read(limner: Limner, model: TextGene
 def test_explain_writes_on_first_where_it_is_asked_to(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
     from limner.explain.trace import load_trace
 
-    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"), "--max-tokens", "5", "--seed", "3")
+    answer = limner(
+        "explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"), "--max-tokens", "5", "--seed", "3"
+    )
     assert answer.exit_code == 0, answer.stderr
     assert answer.stderr == "seed 3\n"
     written = model.generate("The cat", max_tokens=5, seed=3)
