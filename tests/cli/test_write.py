@@ -370,6 +370,20 @@ def test_explain_gives_all_numbers_as_json(limner: Limner, model: TextGenerator)
     assert len(values["next"]) == 4
 
 
+def test_explain_keeps_the_reading_in_a_file(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
+    from limner.explain.trace import load_trace
+
+    result = limner("explain", "Once upon a time", "--model", "tiny", "--trace", tmp_path / "run.trace")
+    assert "run.trace written" in result.stderr
+    assert "Layers" in result.stdout
+    trace = load_trace(tmp_path / "run.trace")
+    assert trace["ids"].tolist() == model.read_prompt("Once upon a time")
+    assert "attention.0" in trace
+    result = limner("explain", "Tom", "--model", "tiny", "--trace", tmp_path / "nowhere" / "run.trace")
+    assert result.exit_code == 2
+    assert "run.trace cannot be written" in result.stderr
+
+
 def test_explain_says_what_is_wrong(limner: Limner) -> None:
     for arguments, said in [([STORY], "holds 48"), (["Tom", "--top", 0], "top is 0"), (["Tom", "--model", "x"], "'x'")]:
         result = limner("explain", "--model", "tiny", *arguments)
@@ -380,25 +394,39 @@ def test_explain_says_what_is_wrong(limner: Limner) -> None:
 # ── limner explain -o ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_explain_writes_a_trace_of_what_was_read(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
+@pytest.fixture
+def form(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form for reports, in place of the built one."""
+    from limner.explain.report import write_report
+
+    page = tmp_path_factory.mktemp("form") / "report.html"
+    page.write_text('<title>t</title><script type="application/json" id="limner-report">null</script>')
+    monkeypatch.setitem(write_report.__kwdefaults__, "page", page)
+
+
+@pytest.mark.usefixtures("form")
+def test_explain_writes_a_report_of_what_was_read(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
     from limner.explain.trace import load_trace
 
-    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"))
+    answer = limner(
+        "explain", "The cat", "--model", "tiny", "-o", tmp_path / "cat.html", "--trace", tmp_path / "cat.trace"
+    )
     assert answer.exit_code == 0, answer.stderr
-    assert answer.stdout == f"{tmp_path / 'cat.trace'}\n"
+    assert answer.stdout == f"{tmp_path / 'cat.html'}\n"
+    assert "<title>The cat</title>" in (tmp_path / "cat.html").read_text()
     trace = load_trace(tmp_path / "cat.trace")
     assert trace["ids"].tolist() == model.read_prompt("The cat")
     assert trace.about["run"] is None
 
 
+@pytest.mark.usefixtures("form")
 def test_explain_writes_on_first_where_it_is_asked_to(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
     from limner.explain.trace import load_trace
 
-    answer = limner(
-        "explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.trace"), "--max-tokens", "5", "--seed", "3"
-    )
+    files = ("-o", tmp_path / "cat.html", "--trace", tmp_path / "cat.trace")
+    answer = limner("explain", "The cat", "--model", "tiny", *files, "--max-tokens", 5, "--seed", 3)
     assert answer.exit_code == 0, answer.stderr
-    assert answer.stderr == "seed 3\n"
+    assert "seed 3\n" in answer.stderr
     written = model.generate("The cat", max_tokens=5, seed=3)
     assert load_trace(tmp_path / "cat.trace")["ids"].tolist() == [*written.prompt_ids, *written.ids]
 
@@ -418,9 +446,9 @@ def test_explain_without_the_built_page_names_the_command_that_builds_it(
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["-o", "cat.png"], "-o is cat.png, but a page ends in .html"),
+        (["-o", "cat.png"], "-o is cat.png, but a report ends in .html"),
         (["-o", "here.html"], "here.html is there already"),
-        (["-o", "folder.trace"], "folder.trace is a folder"),
+        (["-o", "folder.html"], "folder.html is a folder"),
         (["-o", "cat.html", "--json"], "--json and -o are both given"),
         (["--max-tokens", "4"], "--max-tokens is given without -o"),
         (["--seed", "0"], "--seed is given without -o"),
@@ -432,7 +460,7 @@ def test_explain_refuses_what_it_cannot_write(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here.html").write_text("mine")
-    (tmp_path / "folder.trace").mkdir()
+    (tmp_path / "folder.html").mkdir()
     answer = limner("explain", "The cat", *more)
     assert answer.exit_code == 2
     assert says in answer.stderr

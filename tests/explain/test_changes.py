@@ -102,7 +102,7 @@ def test_what_the_model_has_no_place_for_is_named(rotary: TextGenerator, change:
 
 
 def test_a_patch_behind_the_text_is_refused_when_it_is_read(rotary: TextGenerator) -> None:
-    with pytest.raises(ConfigError, match="patch.place is 30, but the text has"):
+    with pytest.raises(ConfigError, match=r"patch\.place is 30, but the text has"):
         rotary.trace("Tom", changes=[Patch("layer.0.residual", "a", 30, 0)])
 
 

@@ -312,13 +312,13 @@ def test_taps_are_kept_whole_by_pattern(rotary: TextGenerator) -> None:
 
 
 def test_what_cannot_be_asked_for_is_named(rotary: TextGenerator, encoder: TextEncoder, words: Tokenizer) -> None:
-    with pytest.raises(ConfigError, match="keep is 'atention'.*'attention'"):
+    with pytest.raises(ConfigError, match=r"keep is 'atention'.*'attention'"):
         rotary.trace(TEXT, keep="atention")
     with pytest.raises(ConfigError, match=r"keep is 'layer\.9\.\*', but no step"):
         rotary.trace(TEXT, keep="layer.9.*")
     with pytest.raises(ConfigError, match="keep is 'ledger', but this model has none"):
         encoder.trace("Tom", keep="ledger")
-    with pytest.raises(ConfigError, match="keep is 'ledger'.*normalises the stream after each"):
+    with pytest.raises(ConfigError, match=r"keep is 'ledger'.*normalises the stream after each"):
         build(words, "post").trace(TEXT, keep="ledger")
     with pytest.raises(ContextError, match="holds 48"):
         rotary.trace(STORY * 2)
@@ -327,7 +327,7 @@ def test_what_cannot_be_asked_for_is_named(rotary: TextGenerator, encoder: TextE
     with pytest.raises(ConfigError, match="source is a Generation"):
         trace_text(encoder, rotary.generate("Tom", max_tokens=2))
     trace = rotary.trace(TEXT, keep="stream")
-    with pytest.raises(ConfigError, match="no 'attention.0': attention was not asked for"):
+    with pytest.raises(ConfigError, match=r"no 'attention\.0': attention was not asked for"):
         trace.attention(0)
     with pytest.raises(ConfigError, match="layer is 2, but the model has 2"):
         trace.attention(2)

@@ -500,7 +500,7 @@ def _scored(model: Transformer, x: Tensor, goals: Tensor, vocab_size: int) -> Sc
 
 
 def _screened(model: Transformer, x: Tensor, goals: Tensor, vocab_size: int) -> Scores:
-    """The same several times faster where bfloat16 is: the likeliest of a first look are scored again in float32.
+    """The same where products of bfloat16 matrices are faster: the likeliest of a first look are scored again in float32.
 
     The first look rounds to eight bits; what is left of that is in the sum over the tokens that are not likely, where
     it averages out.
