@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from limner.text.record import Generation
 
 NARROWEST = 160  # columns when the output is not a terminal, so that no line is broken
-ENDINGS = (".html", ".trace")
 BAR = 24  # characters of the longest bar
 
 app = typer.Typer()
@@ -41,7 +40,7 @@ def explain(
             "-o",
             "--out",
             metavar="FILE",
-            help="Write what is inside instead: a page that opens in any browser (.html), or its numbers (.trace).",
+            help="Write a report instead: one .html file that opens in any browser, offline.",
         ),
     ] = None,
     max_tokens: Annotated[
@@ -74,7 +73,7 @@ def explain(
     prompt = read_prompt(text)
     generator = open_generator(model, device=device, dtype=dtype)
     if out is not None:
-        _write(generator, prompt, out, max_tokens=max_tokens, seed=seed, temperature=temperature)
+        _write(generator, prompt, out, trace, max_tokens=max_tokens, seed=seed, temperature=temperature)
         return
     from limner.explain.lens import look
 
@@ -100,8 +99,10 @@ def _check_out(out: Path, force: bool, as_json: bool) -> None:
     """What can be said before the model is opened."""
     if as_json:
         raise ConfigError("--json and -o are both given, but each has its own form. Give one of them.")
-    if out.suffix.lower() not in ENDINGS:
-        raise ConfigError(f"-o is {out}, but a page ends in .html and a trace in .trace. Choose one of these endings.")
+    if out.suffix.lower() != ".html":
+        raise ConfigError(
+            f"-o is {out}, but a report ends in .html. Choose such a name; --trace keeps the numbers alone."
+        )
     if out.is_dir():
         raise ConfigError(f"{out} is a folder, but a file is to be written there. Choose another name with -o.")
     if out.exists() and not force:
@@ -109,22 +110,28 @@ def _check_out(out: Path, force: bool, as_json: bool) -> None:
 
 
 def _write(
-    generator: TextGenerator, prompt: str, out: Path, *, max_tokens: int, seed: int | None, temperature: float
+    generator: TextGenerator,
+    prompt: str,
+    out: Path,
+    kept: Path | None,
+    *,
+    max_tokens: int,
+    seed: int | None,
+    temperature: float,
 ) -> None:
-    """Read the text, or write it on first, and put what is inside into a file."""
+    """Read the text, or write it on first, and put what is inside into a report."""
+    from limner.explain.interventions import interventions
+    from limner.explain.report import write_report
     from limner.explain.text_trace import trace_text
 
     source: str | Generation = prompt
     if max_tokens:
         source = generator.generate(prompt, max_tokens=max_tokens, seed=seed, temperature=temperature)
     trace = trace_text(generator, source)
-    if out.suffix.lower() == ".trace":
-        trace.save(out)
-    else:
-        from limner.explain.interventions import interventions
-        from limner.explain.report import write_report
-
-        write_report(trace, out, extra=interventions(generator, trace))
+    if kept is not None:
+        trace.save(kept)
+        print(f"{kept} written", file=sys.stderr)
+    write_report(trace, out, extra=interventions(generator, trace))
     if not isinstance(source, str):
         print(f"seed {source.seed}", file=sys.stderr)
     print(out)
