@@ -25,6 +25,18 @@ def test_the_menu_with_the_keyboard_alone(visit: Visit) -> None:
     expect(page.get_by_role("main")).to_be_focused()
 
 
+def test_the_menu_leads_back_and_takes_the_text_along(visit: Visit) -> None:
+    page = visit("#/text?model=tiny&do=read&prompt=the+cat&view=layers")
+    menu = page.get_by_role("navigation", name="Pages")
+    menu.get_by_role("link", name="Change it").click()
+    expect(page.get_by_role("grid", name="Parts of the model")).to_be_visible()
+    expect(page.get_by_role("textbox").first).to_have_value("the cat")
+    menu.get_by_role("link", name="Text run").click()
+    expect(page).to_have_url(re.compile("prompt=the.cat&view=layers"))
+    menu.get_by_role("link", name="Text run").click()  # from the page itself: to its beginning
+    expect(page).to_have_url(re.compile("#/text$"))
+
+
 def test_the_menu_on_a_phone(visit: Visit) -> None:
     page = visit("#/nowhere", size="phone")
     page.get_by_role("button", name="Menu").click()
