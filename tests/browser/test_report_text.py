@@ -23,7 +23,7 @@ CELL = re.compile("^layer 2, head 1:")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("reports") / "dog.html"
     model = limner.load("story")
-    trace = model.trace(model.generate(DOG, seed=1, max_tokens=6))
+    trace = model.trace(model.generate(DOG, seed=1, max_tokens=6), keep="everything")
     write_report(trace, path, extra=interventions(model, trace))
     return path
 
