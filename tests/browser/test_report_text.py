@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 import limner
 from limner.explain.interventions import interventions
 from limner.explain.report import write_report
-from tests.browser.conftest import Size, Watch, check_accessible, check_fits, tab_to
+from tests.browser.conftest import SIZES, Watch, check_accessible, check_fits, tab_to
 
 OpenReport = Callable[..., Page]
 DOG = "The dog didn't bark because it was tired"
@@ -134,17 +134,11 @@ def test_what_is_damaged_says_so(open_report: OpenReport, report: Path, tmp_path
     expect(page.get_by_role("alert")).to_contain_text("The trace run of this report")
 
 
-@pytest.mark.parametrize("view", ["next", "attention", "layers", "ledger", "neurons", "why"])
-def test_axe_finds_nothing(open_report: OpenReport, report: Path, view: str) -> None:
+def test_every_view_is_accessible_and_fits(open_report: OpenReport, report: Path) -> None:
     page = ready(open_report(report))
-    page.evaluate(f"() => (location.hash = '#/?token=7&off=2.1&view={view}')")
-    page.get_by_role("tab", name=re.compile(view, re.IGNORECASE)).and_(page.locator("[aria-selected=true]")).wait_for()
-    check_accessible(page)
-
-
-@pytest.mark.parametrize("size", ["wide", "middle", "phone"])
-def test_it_fits(open_report: OpenReport, report: Path, size: Size) -> None:
-    page = ready(open_report(report, size=size))
-    for name in ("Attention", "Layers", "Ledger", "Neurons", "Why"):
-        page.get_by_role("tab", name=name).click()
-        check_fits(page)
+    for view in ("next", "attention", "layers", "ledger", "neurons", "why"):
+        page.evaluate(f"() => (location.hash = '#/?token=7&off=2.1&view={view}')")
+        tab = page.get_by_role("tab", name=re.compile(view, re.IGNORECASE))
+        expect(tab).to_have_attribute("aria-selected", "true")
+        check_accessible(page)
+        check_fits(page, *SIZES)
