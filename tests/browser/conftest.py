@@ -255,7 +255,8 @@ def check_accessible(page: Page, *, themes: tuple[Theme, ...] = THEMES) -> None:
     """Fail with a list of what axe finds, in light and in dark."""
     assert AXE.is_file(), "axe-core is not installed. Run `make web`."
     # Not as a <script>: the studio's own policy lets none in from outside, and rightly.
-    page.evaluate(f"() => {{ {AXE.read_text()} }}")
+    if not page.evaluate("() => 'axe' in window"):
+        page.evaluate(f"() => {{ {AXE.read_text()} }}")
     found: list[str] = []
     for theme in themes:
         page.emulate_media(color_scheme=theme)
@@ -274,10 +275,18 @@ def _reason(node: dict[str, Any]) -> str:
     return str(node.get("failureSummary", "")).replace("\n", " ")
 
 
-def check_fits(page: Page) -> None:
-    """Fail if the page can be scrolled sideways: on a phone nobody does."""
-    wide, seen = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert wide <= seen, f"the page is {wide} pixels wide, but the window shows {seen}"
+def check_fits(page: Page, *sizes: Size) -> None:
+    """Fail if the page can be scrolled sideways, as it is or in each of some sizes: on a phone nobody does."""
+    before = page.viewport_size
+    for size in sizes or (None,):
+        if size:
+            width, height = SIZES[size]
+            page.set_viewport_size({"width": width, "height": height})
+            page.evaluate(SETTLED)
+        wide, seen = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+        assert wide <= seen, f"the page is {wide} pixels wide, but the window shows {seen}"
+    if sizes and before:
+        page.set_viewport_size(before)
 
 
 def tab_to(page: Page, target: Locator, *, most: int = 120) -> None:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from limner.explain.trace import load_trace
-from tests.browser.conftest import Size, Watch, check_accessible, check_fits, tab_to
+from tests.browser.conftest import SIZES, Watch, check_accessible, check_fits, tab_to
 
 Visit = Callable[..., Page]
 DOG = "The dog didn't bark because it was tired"
@@ -83,16 +83,23 @@ def test_a_stranger_finds_what_it_looked_at_and_switches_that_head_off(visit: Vi
     expect(page.get_by_text("the two differ by")).to_be_visible()
 
 
-def test_every_view_follows_from_its_address(visit: Visit) -> None:
+def test_every_view_follows_from_its_address_is_accessible_and_fits(visit: Visit) -> None:
+    page = visit("#/text")
     for view, title in VIEWS.items():
-        page = visit(text(model="story", prompt=DOG, do="read", token=7, view=view, layer=2, head=1))
+        address = text(model="story", prompt=DOG, do="read", token=7, view=view, layer=2, head=1)
+        page.evaluate("(address) => { location.hash = address }", address)
         figure = page.get_by_role("figure", name=title)
         expect(figure).to_be_visible()
         expect(figure.locator("figcaption")).to_contain_text("story")
+        if view == "why":
+            page.get_by_role("listbox", name="What speaks for it").wait_for()
+        check_accessible(page)
+        check_fits(page, *SIZES)
         # Every figure is a table too.
         figure.get_by_role("button", name="View as table").click()
-        assert figure.get_by_role("row").count() > 2
-        page.close()
+        expect(figure.get_by_role("row").nth(2)).to_be_attached()
+    page.reload()
+    expect(page.get_by_role("figure", name=title)).to_be_visible()
 
 
 def test_the_lines_that_are_copied_give_the_numbers_that_are_shown(visit: Visit) -> None:
@@ -205,24 +212,6 @@ def test_what_goes_wrong_is_told_in_a_sentence(visit: Visit, watch: Watch) -> No
     expect(page.get_by_role("alert")).to_contain_text("nobody")
     page.goto(page.url.split("#")[0] + text(trace="forgotten"))
     expect(page.get_by_role("alert")).to_contain_text("forgotten")
-
-
-@pytest.mark.parametrize("view", VIEWS)
-def test_axe_finds_nothing(visit: Visit, view: str) -> None:
-    page = visit(text(model="story", prompt=DOG, do="read", token=7, view=view, layer=2, head=1))
-    page.get_by_role("figure", name=VIEWS[view]).wait_for()
-    if view == "why":
-        page.get_by_role("listbox", name="What speaks for it").wait_for()
-    check_accessible(page)
-
-
-@pytest.mark.parametrize("size", ["wide", "middle", "phone"])
-def test_it_fits(visit: Visit, size: Size) -> None:
-    for view, title in VIEWS.items():
-        page = visit(text(model="story", prompt=DOG, do="read", token=7, view=view), size=size)
-        page.get_by_role("figure", name=title).wait_for()
-        check_fits(page)
-        page.close()
 
 
 def test_the_models_that_cannot_write_are_not_offered(visit: Visit) -> None:
