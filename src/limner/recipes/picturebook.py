@@ -36,7 +36,7 @@ def picturebook_autoencoder() -> AutoencoderPlan:
         pictures=AutoencoderPictures(pixels=DRAWN.size),
         drawn=DRAWN,
         dtype="bfloat16",
-        train={"minutes": 15.0, "batch_size": 16, "ema": 0.99, "evaluations": 6, "save_minutes": 4.0},
+        train={"minutes": 35.0, "batch_size": 16, "ema": 0.99, "evaluations": 6, "save_minutes": 4.0},
         card={"title": "Small pictures drawn large", "recipe": "picturebook-autoencoder", **CARD},
     )
 
@@ -58,7 +58,7 @@ def picturebook() -> PicturePlan:
             dtype="bfloat16",
         ),
         train={
-            "minutes": 48.0,
+            "minutes": 178.0,
             "batch_size": 128,
             "ema": 0.998,
             "compile": "on",
