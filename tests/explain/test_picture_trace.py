@@ -111,7 +111,7 @@ def test_what_is_shown_is_what_the_run_kept(painter: PictureGenerator) -> None:
     assert (first["time"], first["alpha"], first["sigma"]) == (1.0, 0.0, 1.0)
     assert last["alpha"] + last["sigma"] == pytest.approx(1.0)
     assert trace.about["model"] | {"parameters": 0} == {
-        "name": "tiny", "sha256": "0" * 64, "parameters": 0, "layers": 2, "heads": 2, "dim": 32, "size": [SIDE, SIDE],
+        "name": "tiny", "sha256": "0" * 64, "checkpoint": None, "parameters": 0, "layers": 2, "heads": 2, "dim": 32, "size": [SIDE, SIDE],
         "latent": False, "multiple": 4, "predict": "x", "process": "flow", "dtype": "float32", "device": "cpu",
     }  # fmt: skip
 

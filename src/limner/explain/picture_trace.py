@@ -362,6 +362,7 @@ class PictureWatch:
         return {
             "name": str(self.painter.card.get("name", "")),
             "sha256": self.painter.sha256,
+            "checkpoint": self.painter.card.get("checkpoint"),
             "parameters": self.painter.parameters,
             "layers": layers,
             "heads": heads,

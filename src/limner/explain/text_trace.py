@@ -425,7 +425,7 @@ def describe(model: TextGenerator | TextEncoder) -> dict[str, Any]:
         "positions": _positions(config),
         "dtype": str(weights.dtype).removeprefix("torch."),
         "device": str(weights.device),
-        "checkpoint": model.card.get("step") if isinstance(model.card.get("step"), int) else None,
+        "checkpoint": model.card.get("checkpoint"),
     }
 
 
