@@ -242,6 +242,16 @@ def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerat
     assert "head_off, weigh_word" in changed._repr_html_()
 
 
+def test_changes_that_come_one_by_one_are_made(painter: PictureGenerator) -> None:
+    picture = painted(painter)
+    change = HeadOff(1, 0)
+    for source in (picture, PROMPT):
+        values = {} if source is picture else {"seed": 1, "steps": 4}
+        trace = painter.trace(source, changes=iter([change]), **values)
+        assert trace.about["changes"] == [change.to_dict()]
+        assert trace.image.tobytes() != picture.image.tobytes()
+
+
 # ── files and sizes ────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
-from limner.explain.picture_changes import PictureChange, find_word, plan
+from limner.explain.picture_changes import PictureChange, find_word, plan, read_changes
 from limner.explain.trace import Array, Trace, load_trace, shares
 from limner.picture.config import Flow
 from limner.picture.denoiser import patchify
@@ -169,11 +169,12 @@ def trace_picture(
         DataError: the picture has no looks, its guidance is 0, it is one of a blend, or start or mask are missing.
         WeightsError: another model painted the picture.
     """
+    changes = read_changes(changes)  # at once, for an iterator has them only once
     made = plan(painter, source, changes, seed=seed, settings=settings, start=start, mask=mask, **values)
     check_words_count({"guidance": made.settings.guidance})
     watch = PictureWatch(painter, made.prompt, self_attention=self_attention)
     tap = watch.tap if made.tap is NO_TAP else Chain(made.tap, watch.tap)
-    if isinstance(source, Picture) and not list(changes):
+    if isinstance(source, Picture) and not changes:
         if not source.looks:
             raise DataError("the picture has no looks, but a trace is made of them. Paint it with record=True.")
         chosen = watch.choose(source, looks, detailed)
