@@ -178,8 +178,9 @@ class TextTrace(Trace):
         kept: int | None = len(shares) if everything or 0 < top_k <= len(ids) else None
         if top_p < 1.0:
             before = np.cumsum(shares) - shares
-            if kept is None and float(before[-1] + shares[-1]) < top_p:
-                exact = False  # the set goes on beyond the candidates that are kept
+            wider = top_k > len(ids) and not everything  # then nobody knows what the k have together
+            if wider or (kept is None and float(before[-1] + shares[-1]) < top_p):
+                exact = False  # the set goes on, or may go on, beyond the candidates that are kept
             else:
                 shares = shares[shares >= shares[max(int((before < top_p).sum()), 1) - 1]]
                 kept = len(shares)
