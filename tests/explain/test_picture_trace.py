@@ -132,7 +132,24 @@ def test_with_guidance_1_what_is_seen_is_what_the_prompt_shows(
     for look in trace.about["detailed"]:
         assert np.abs(pixels(trace.with_prompt(look)) - pixels(trace.seen(look))).max() <= 1
     assert "without_prompt" not in trace, "what is led away from was not asked for"
+    with pytest.raises(ConfigError, match=r"without_prompt is asked for, but the trace has none"):
+        trace.without_prompt(trace.about["detailed"][0])
     assert "guidance" not in trace
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_nothing_need_be_kept_in_detail(painter: PictureGenerator, guidance: float, tmp_path: Path) -> None:
+    trace = painter.trace(PROMPT, seed=1, steps=3, guidance=guidance, detailed=[], self_attention=True)
+    assert trace.about["detailed"] == []
+    assert not {"with_prompt", "without_prompt", "words.layer_head"} & set(trace)
+    assert ("guidance" in trace) == (guidance > 1)
+    trace.save(tmp_path / "fox.trace")
+    assert sorted(PictureTrace.load(tmp_path / "fox.trace")) == sorted(trace)
+    assert trace.word_map("fox").shape == (4, 4)
+    assert "<table>" in trace._repr_html_()
+    for ask in (lambda: trace.with_prompt(0), lambda: trace.word_map("fox", layer=0)):
+        with pytest.raises(ConfigError, match="is asked for, but the trace has none"):
+            ask()
 
 
 def test_guidance_is_as_long_as_the_difference_that_it_makes(painter: PictureGenerator) -> None:
