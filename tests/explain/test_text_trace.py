@@ -295,6 +295,17 @@ def test_a_filter_wider_than_what_is_kept_says_so(rotary: TextGenerator) -> None
             assert share <= candidate.probability + 1e-6, "the filters can only make it more"
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-300, 5e-324])
+@pytest.mark.parametrize("top_k", [0, 5])
+def test_near_0_the_likeliest_is_certain(rotary: TextGenerator, temperature: float, top_k: int) -> None:
+    trace = rotary.trace(TEXT)
+    found = trace.distribution(-1, temperature=temperature, top_k=top_k)
+    assert found.probabilities[0] == pytest.approx(1.0)
+    drawn = next_token(rotary, TEXT, sampling=Sampling(temperature, top_k))
+    assert drawn.candidates[0].probability == pytest.approx(1.0)
+    assert drawn.candidates[0].id == found.ids[0] == trace.candidates(-1, 1)[0].id
+
+
 def test_greedy_is_the_likeliest(rotary: TextGenerator) -> None:
     trace = rotary.trace(TEXT)
     found = trace.distribution(-1, temperature=0.0)

@@ -29,7 +29,7 @@ from limner.explain.trace import Trace
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
 from limner.text.record import Generation
-from limner.text.sampling import Sampling
+from limner.text.sampling import SMALLEST, Sampling
 
 if TYPE_CHECKING:
     Floats = NDArray[np.float32]
@@ -165,7 +165,7 @@ class TextTrace(Trace):
         if temperature == 0.0:
             best = ids[logits == logits[0]].min(keepdims=True)
             return Distribution(best, np.ones(1, np.float32), 0.0, 1, True)
-        tempered, exact = logits / temperature, True
+        tempered, exact = (logits - logits[0]) / max(temperature, SMALLEST), True  # of the best 0, so that none overflows
         if 0 < top_k <= len(ids):
             tempered = tempered[tempered >= tempered[top_k - 1]]
             total = _log_sum(tempered)
@@ -189,22 +189,23 @@ class TextTrace(Trace):
         return Distribution(ids[: len(shares)], shares.astype(np.float32), rest, kept, exact)
 
     def _log_sum(self, place: int, temperature: float) -> tuple[float, bool]:
-        """``log Σ exp(logit / temperature)``, and whether it is kept or lies between two that are."""
+        """``log Σ exp((logit - best) / temperature)``, and whether it is kept or lies between two that are."""
         known = np.array(self.about["temperatures"])
         sums = self["logsumexp"][place].astype(np.float64)
         near = int(np.abs(known - temperature).argmin())
+        logits = self["candidates.logits"][place].astype(np.float64)
+        best = float(logits[0])
         if abs(known[near] - temperature) < 1e-6:
-            return float(sums[near]), True
-        best = float(self["candidates.logits"][place, 0])
+            return float(sums[near] - best / known[near]), True
         if temperature < known[0]:  # everything but the candidates vanishes
-            return _log_sum(self["candidates.logits"][place].astype(np.float64) / temperature), False
+            return _log_sum((logits - best) / max(temperature, SMALLEST)), False
         # Along 1/temperature the sum is smooth and convex; beyond 2 it is carried on along its last slope.
         inverse, above = 1 / known[::-1], (sums - best / known)[::-1]
         wanted = 1 / temperature
         if wanted < inverse[0]:
             slope = (above[1] - above[0]) / (inverse[1] - inverse[0])
-            return float(above[0] + slope * (wanted - inverse[0])) + best / temperature, False
-        return float(np.interp(wanted, inverse, above)) + best / temperature, False
+            return float(above[0] + slope * (wanted - inverse[0])), False
+        return float(np.interp(wanted, inverse, above)), False
 
     def _needed(self, name: str, group: str) -> Any:
         if name not in self.arrays:
