@@ -11,7 +11,7 @@ docs/traces.md lists the arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from limner.core.config import ALiBiPositions, LearnedPositions, ModelConfig, RotaryPositions, SinusoidalPositions
 from limner.core.errors import ConfigError, suggest
 from limner.core.tap import NO_TAP
-from limner.explain.changes import TextChange, tap_for
+from limner.explain.changes import TextChange, read_changes, tap_for
 from limner.explain.ledger import no_ledger
 from limner.explain.reading import GROUPS, TEMPERATURES, Keeping, Reading, read
 from limner.explain.trace import Trace
@@ -240,7 +240,7 @@ def trace_text(
     source: str | Sequence[int] | Generation,
     *,
     keep: str | Iterable[str] | None = None,
-    changes: Sequence[TextChange] = (),
+    changes: Iterable[TextChange | Mapping[str, Any]] = (),
 ) -> TextTrace:
     """Read a text in one pass and keep what happened in it.
 
@@ -254,12 +254,13 @@ def trace_text(
             ``neurons``, ``states``, ``rollout``) and patterns of taps such as ``"layer.*.attention.query"``, which are
             kept whole under ``tap.…``; ``"everything"``: all groups that the model has; None: all but ``lens``, which
             scores the vocabulary once more for every layer and so costs more than all others together.
-        changes: what is switched off, patched or steered while it reads; see ``limner.explain.changes``.
+        changes: what is switched off, patched or steered while it reads, as dataclasses or as their JSON; see ``limner.explain.changes``.
     Raises:
         ConfigError: no such group or tap; a change that the model has no place for; an encoder and a Generation.
         ContextError: the text is longer than the context window.
         TokenizerError: an id that the model does not have.
     """
+    changes = read_changes(changes)
     ids, first_written, steps, notes = _text_of(model, source)
     keeping = _keeping(model, keep)
     generation = source if isinstance(source, Generation) else None
