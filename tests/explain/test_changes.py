@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from limner.core.errors import ConfigError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
+from limner.explain import picture_changes
 from limner.explain.causal import causal_map
 from limner.explain.changes import (
     AttentionOff,
@@ -115,7 +118,9 @@ def test_changes_may_be_json_or_come_one_by_one(rotary: TextGenerator) -> None:
 def test_what_is_no_change_of_a_text_is_named(rotary: TextGenerator, wrong: Any) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"a change is {wrong!r}, but")):
         tap_for([wrong], rotary)
-    with pytest.raises(ConfigError, match=re.escape(f"changes is {wrong!r}, but") if not isinstance(wrong, Iterable) else "changes is"):
+    with pytest.raises(
+        ConfigError, match=re.escape(f"changes is {wrong!r}, but") if not isinstance(wrong, Iterable) else "changes is"
+    ):
         rotary.trace("The cat", changes=wrong)
 
 

@@ -165,7 +165,10 @@ class TextTrace(Trace):
         if temperature == 0.0:
             best = ids[logits == logits[0]].min(keepdims=True)
             return Distribution(best, np.ones(1, np.float32), 0.0, 1, True)
-        tempered, exact = (logits - logits[0]) / max(temperature, SMALLEST), True  # of the best 0, so that none overflows
+        tempered, exact = (
+            (logits - logits[0]) / max(temperature, SMALLEST),
+            True,
+        )  # of the best 0, so that none overflows
         if 0 < top_k <= len(ids):
             tempered = tempered[tempered >= tempered[top_k - 1]]
             total = _log_sum(tempered)
