@@ -152,7 +152,8 @@ def _load(
     from limner.tokens import Tokenizer
     from limner.weights.folder import KINDS, check_vocabulary, kind_of, load_model, read_config
 
-    if (made := kind_of(read_config(folder))) == "picture":
+    values = read_config(folder)
+    if (made := kind_of(values)) == "picture":
         return _load_picture(folder, place, None if automatic else kind)
     if made not in ("model", None):
         raise WeightsError(
@@ -161,7 +162,7 @@ def _load(
     model, config, card = load_model(folder, dtype=kind)
     tokenizer = Tokenizer.load(folder)
     check_vocabulary(tokenizer.vocab_size, config, folder)
-    card = {"name": folder.name, **card, "path": str(folder)}
+    card = {"name": folder.name, **card, "path": str(folder), "sha256": str(values.get("sha256") or "")}
     for name, path in _packaged().items():  # whose folder has another name
         if path == folder:
             card["name"] = name

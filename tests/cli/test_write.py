@@ -370,20 +370,6 @@ def test_explain_gives_all_numbers_as_json(limner: Limner, model: TextGenerator)
     assert len(values["next"]) == 4
 
 
-def test_explain_keeps_the_reading_in_a_file(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
-    from limner.explain.trace import load_trace
-
-    result = limner("explain", "Once upon a time", "--model", "tiny", "--trace", tmp_path / "run.trace")
-    assert "run.trace written" in result.stderr
-    assert "Layers" in result.stdout
-    trace = load_trace(tmp_path / "run.trace")
-    assert trace["ids"].tolist() == model.read_prompt("Once upon a time")
-    assert "attention.0" in trace
-    result = limner("explain", "Tom", "--model", "tiny", "--trace", tmp_path / "nowhere" / "run.trace")
-    assert result.exit_code == 2
-    assert "run.trace cannot be written" in result.stderr
-
-
 def test_explain_says_what_is_wrong(limner: Limner) -> None:
     for arguments, said in [([STORY], "holds 48"), (["Tom", "--top", 0], "top is 0"), (["Tom", "--model", "x"], "'x'")]:
         result = limner("explain", "--model", "tiny", *arguments)
@@ -403,6 +389,7 @@ def test_explain_writes_a_trace_of_what_was_read(limner: Limner, model: TextGene
     trace = load_trace(tmp_path / "cat.trace")
     assert trace["ids"].tolist() == model.read_prompt("The cat")
     assert trace.about["run"] is None
+    assert {"attention.0", "lens.ids"} <= set(trace), "all of it is kept"
 
 
 def test_explain_writes_on_first_where_it_is_asked_to(limner: Limner, model: TextGenerator, tmp_path: Path) -> None:
@@ -420,10 +407,12 @@ def test_explain_writes_on_first_where_it_is_asked_to(limner: Limner, model: Tex
 def test_explain_without_the_built_page_names_the_command_that_builds_it(
     limner: Limner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from limner.explain.report import write_report
+    from limner.explain.report import check_page
 
-    monkeypatch.setitem(write_report.__kwdefaults__, "page", tmp_path / "none.html")
-    answer = limner("explain", "The cat", "--model", "tiny", "-o", str(tmp_path / "cat.html"))
+    monkeypatch.setattr(check_page, "__defaults__", (tmp_path / "none.html",))
+    answer = limner(
+        "explain", "The cat", "--model", "none such", "-o", str(tmp_path / "cat.html")
+    )  # before it is opened
     assert answer.exit_code == 2
     assert "`make web`" in answer.stderr
     assert not (tmp_path / "cat.html").exists()
@@ -439,6 +428,11 @@ def test_explain_without_the_built_page_names_the_command_that_builds_it(
         (["--max-tokens", "4"], "--max-tokens is given without -o"),
         (["--seed", "0"], "--seed is given without -o"),
         (["--force"], "--force is given without -o"),
+        (["--temperature", "0.5"], "--temperature is given without -o"),
+        (["-o", "cat.trace", "--top", "3"], "--top is given with -o"),
+        (["-o", "cat.trace", "--seed", "0"], "--seed is given without --max-tokens"),
+        (["-o", "cat.trace", "--temperature", "0.5"], "--temperature is given without --max-tokens"),
+        (["-o", "nowhere/cat.trace"], "-o is nowhere/cat.trace, but there is no folder nowhere"),
     ],
 )
 def test_explain_refuses_what_it_cannot_write(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from limner.core.errors import ConfigError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
+from limner.explain import picture_changes
 from limner.explain.causal import causal_map
 from limner.explain.changes import (
     AttentionOff,
@@ -99,6 +102,26 @@ def test_other_json_is_refused(values: Any, message: str) -> None:
 def test_what_the_model_has_no_place_for_is_named(rotary: TextGenerator, change: TextChange, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         tap_for([change], rotary)
+
+
+def test_changes_may_be_json_or_come_one_by_one(rotary: TextGenerator) -> None:
+    change = HeadOff(1, 0)
+    plain = rotary.trace("The cat", changes=[change])
+    for changes in ([change.to_dict()], iter([change])):
+        trace = rotary.trace("The cat", changes=changes)
+        assert trace.about["changes"] == plain.about["changes"] == [change.to_dict()]
+        assert (trace["candidates.logits"] == plain["candidates.logits"]).all()
+    assert compare(rotary, "The cat", iter([change.to_dict()]), max_tokens=2).changes == (change,)
+
+
+@pytest.mark.parametrize("wrong", [picture_changes.HeadOff(1, 0), "head_off", 3, None])
+def test_what_is_no_change_of_a_text_is_named(rotary: TextGenerator, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=re.escape(f"a change is {wrong!r}, but")):
+        tap_for([wrong], rotary)
+    with pytest.raises(
+        ConfigError, match=re.escape(f"changes is {wrong!r}, but") if not isinstance(wrong, Iterable) else "changes is"
+    ):
+        rotary.trace("The cat", changes=wrong)
 
 
 def test_a_patch_behind_the_text_is_refused_when_it_is_read(rotary: TextGenerator) -> None:

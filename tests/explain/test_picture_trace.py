@@ -111,7 +111,7 @@ def test_what_is_shown_is_what_the_run_kept(painter: PictureGenerator) -> None:
     assert (first["time"], first["alpha"], first["sigma"]) == (1.0, 0.0, 1.0)
     assert last["alpha"] + last["sigma"] == pytest.approx(1.0)
     assert trace.about["model"] | {"parameters": 0} == {
-        "name": "tiny", "sha256": "0" * 64, "parameters": 0, "layers": 2, "heads": 2, "dim": 32, "size": [SIDE, SIDE],
+        "name": "tiny", "sha256": "0" * 64, "checkpoint": None, "parameters": 0, "layers": 2, "heads": 2, "dim": 32, "size": [SIDE, SIDE],
         "latent": False, "multiple": 4, "predict": "x", "process": "flow", "dtype": "float32", "device": "cpu",
     }  # fmt: skip
 
@@ -132,7 +132,24 @@ def test_with_guidance_1_what_is_seen_is_what_the_prompt_shows(
     for look in trace.about["detailed"]:
         assert np.abs(pixels(trace.with_prompt(look)) - pixels(trace.seen(look))).max() <= 1
     assert "without_prompt" not in trace, "what is led away from was not asked for"
+    with pytest.raises(ConfigError, match=r"without_prompt is asked for, but the trace has none"):
+        trace.without_prompt(trace.about["detailed"][0])
     assert "guidance" not in trace
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_nothing_need_be_kept_in_detail(painter: PictureGenerator, guidance: float, tmp_path: Path) -> None:
+    trace = painter.trace(PROMPT, seed=1, steps=3, guidance=guidance, detailed=[], self_attention=True)
+    assert trace.about["detailed"] == []
+    assert not {"with_prompt", "without_prompt", "words.layer_head"} & set(trace)
+    assert ("guidance" in trace) == (guidance > 1)
+    trace.save(tmp_path / "fox.trace")
+    assert sorted(PictureTrace.load(tmp_path / "fox.trace")) == sorted(trace)
+    assert trace.word_map("fox").shape == (4, 4)
+    assert "<table>" in trace._repr_html_()
+    for ask in (lambda: trace.with_prompt(0), lambda: trace.word_map("fox", layer=0)):
+        with pytest.raises(ConfigError, match="is asked for, but the trace has none"):
+            ask()
 
 
 def test_guidance_is_as_long_as_the_difference_that_it_makes(painter: PictureGenerator) -> None:
@@ -240,6 +257,16 @@ def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerat
     assert changed.image.tobytes() == picture.image.tobytes() != plain.image.tobytes()
     assert changed.about["replay"]["looks"] == 0, "it was painted anew"
     assert "head_off, weigh_word" in changed._repr_html_()
+
+
+def test_changes_that_come_one_by_one_are_made(painter: PictureGenerator) -> None:
+    picture = painted(painter)
+    change = HeadOff(1, 0)
+    for source in (picture, PROMPT):
+        values = {} if source is picture else {"seed": 1, "steps": 4}
+        trace = painter.trace(source, changes=iter([change]), **values)
+        assert trace.about["changes"] == [change.to_dict()]
+        assert trace.image.tobytes() != picture.image.tobytes()
 
 
 # ── files and sizes ────────────────────────────────────────────────────────────────────────────────────────

@@ -24,13 +24,14 @@ from limner.core.errors import ConfigError, ContextError, TokenizerError
 from limner.core.tap import Chain, Editor, Recorder
 from limner.core.transformer import Transformer
 from limner.explain import reading
+from limner.explain.next_token import next_token
 from limner.explain.reading import GROUPS, TEMPERATURES, plane
 from limner.explain.text_trace import TextTrace, trace_text
 from limner.explain.trace import load_trace
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
 from limner.text.record import Generation
-from limner.text.sampling import keep_top_k, keep_top_p
+from limner.text.sampling import Sampling, keep_top_k, keep_top_p
 from limner.tokens import Tokenizer
 from tests.explain.conftest import build
 from tests.text.conftest import STORY, make_generator, randomize
@@ -282,7 +283,27 @@ def test_between_the_temperatures_that_are_kept_it_is_near_and_says_so(
 def test_a_filter_wider_than_what_is_kept_says_so(rotary: TextGenerator) -> None:
     found = rotary.trace(TEXT).distribution(-1, temperature=2.0, top_p=0.999)
     assert (found.exact, found.kept) == (False, None)
-    assert not rotary.trace(TEXT).distribution(-1, top_k=100).exact
+    plain = rotary.trace(TEXT).distribution(-1)
+    for top_p in (1.0, 0.3):
+        found = rotary.trace(TEXT).distribution(-1, top_k=100, top_p=top_p)
+        assert (found.exact, found.kept) == (False, None)
+        assert found.rest == pytest.approx(plain.rest)
+        np.testing.assert_array_equal(found.probabilities, plain.probabilities)
+        drawn = next_token(rotary, TEXT, count=5, sampling=Sampling(top_k=100, top_p=top_p))
+        for candidate, id, share in zip(drawn.candidates, found.ids, found.probabilities, strict=False):
+            assert candidate.id == id
+            assert share <= candidate.probability + 1e-6, "the filters can only make it more"
+
+
+@pytest.mark.parametrize("temperature", [1e-30, 1e-300, 5e-324])
+@pytest.mark.parametrize("top_k", [0, 5])
+def test_near_0_the_likeliest_is_certain(rotary: TextGenerator, temperature: float, top_k: int) -> None:
+    trace = rotary.trace(TEXT)
+    found = trace.distribution(-1, temperature=temperature, top_k=top_k)
+    assert found.probabilities[0] == pytest.approx(1.0)
+    drawn = next_token(rotary, TEXT, sampling=Sampling(temperature, top_k))
+    assert drawn.candidates[0].probability == pytest.approx(1.0)
+    assert drawn.candidates[0].id == found.ids[0] == trace.candidates(-1, 1)[0].id
 
 
 def test_greedy_is_the_likeliest(rotary: TextGenerator) -> None:

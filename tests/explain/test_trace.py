@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -72,12 +73,31 @@ def test_a_header_that_promises_what_is_not_there(trace: Trace) -> None:
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     said = json.loads(header["__metadata__"]["trace"])
-    for wrong in (said | {"kind": "tune"}, said | {"scales": {"nowhere": 1.0}}, said | {"about": 3}, {}):
+    for wrong in (
+        said | {"kind": "tune"}, said | {"scales": {"nowhere": 1.0}}, said | {"scales": []}, said | {"scales": None},
+        said | {"scales": {"attention.0": math.nan}}, said | {"scales": {"attention.0": 10**400}}, said | {"about": 3}, {},
+    ):  # fmt: skip
         header["__metadata__"]["trace"] = json.dumps(wrong)
         made = json.dumps(header).encode()
         made += b" " * (-len(made) % 8)
         with pytest.raises(DataError, match="damaged"):
             trace_of(len(made).to_bytes(8, "little") + made + content[8 + length :])
+
+
+def with_header(header: bytes) -> bytes:
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_header_that_has_no_bottom_is_refused(whole: bool, tmp_path: Path) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    noted = {"format": "limner-trace", "version": "1", "trace": deep}
+    content = with_header(deep.encode() if whole else json.dumps({"__metadata__": noted}).encode())
+    (tmp_path / "deep.trace").write_bytes(content)
+    for read in (load_trace, read_about):
+        with pytest.raises(DataError, match=r"deep\.trace is no trace" if whole else r"deep\.trace is damaged"):
+            read(tmp_path / "deep.trace")
 
 
 def test_a_place_that_cannot_be_written_is_named(trace: Trace, tmp_path: Path) -> None:

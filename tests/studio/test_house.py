@@ -144,8 +144,10 @@ def test_a_trace_file_brought_in_can_be_fetched(page: TestClient) -> None:
         (small_trace().to_bytes()[:-4], "damaged"),
         (small_trace().to_bytes().replace(b'"version":"1"', b'"version":"7"'), "version '7'"),
         (b"\xff" * 8 + b"{}", "is no trace"),
+        (small_trace().to_bytes().replace(b'\\"scales\\": {}', b'\\"scales\\": []'), "damaged"),
+        ((200_000).to_bytes(8, "little") + b"[" * 100_000 + b"]" * 100_000, "is no trace"),
     ],
-    ids=["empty", "text", "pickle", "cut off", "another version", "a header of any length"],
+    ids=["empty", "text", "pickle", "cut off", "another version", "a header of any length", "scales", "depth"],
 )
 def test_what_is_no_trace_is_refused(page: TestClient, content: bytes, says: str) -> None:
     refused(page.post("/api/traces", content=content), 400, says)

@@ -192,6 +192,16 @@ def test_a_checkpoint_holds_the_weights_of_its_step(run: Path) -> None:
         open_at(run, 3)
 
 
+def test_a_trace_says_whose_weights_it_is_of(run: Path) -> None:
+    described = json.loads((run / "model" / "config.json").read_text())
+    models = [limner.load(run), open_at(run, 4), open_at(run, 8)]
+    said = [model.trace("The sky").about["model"] for model in models if isinstance(model, TextGenerator)]
+    assert [about["checkpoint"] for about in said] == [None, 4, 8]
+    assert said[0]["sha256"] == described["sha256"]
+    assert len({about["sha256"] for about in said}) == 3
+    assert all(about["sha256"] for about in said)
+
+
 def test_a_checkpoint_of_another_model_is_refused(run: Path) -> None:
     from limner.train.checkpoint import read_checkpoint, write_checkpoint
 

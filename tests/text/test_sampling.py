@@ -123,10 +123,13 @@ def test_temperature_0_takes_the_most_likely_and_of_equals_the_first() -> None:
     assert sample(values, Sampling(0.0), torch.empty(0)).tolist() == [1, 0]
 
 
-def test_a_tiny_temperature_is_still_a_number() -> None:
+@pytest.mark.parametrize("temperature", [1e-38, 1e-45, 1e-300, 5e-324])
+def test_a_tiny_temperature_is_still_a_number(temperature: float) -> None:
     values = torch.tensor([[10.0, 80.0, 79.0]])
-    assert temper(values, 1e-38).isnan().sum() == 0
-    assert sample(values, Sampling(1e-38), torch.tensor([0.999], dtype=torch.float64)).tolist() == [1]
+    assert temper(values, temperature).isnan().sum() == 0
+    for more in ({}, {"top_k": 2}, {"top_p": 0.9}):
+        settings = Sampling(temperature, **more)
+        assert sample(values, settings, torch.tensor([0.999], dtype=torch.float64)).tolist() == [1]
 
 
 def test_draws_follow_the_probabilities() -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from limner.text.record import Generation
 
 NARROWEST = 160  # columns when the output is not a terminal, so that no line is broken
+ENDINGS = (".html", ".trace")
+TOP, TEMPERATURE = 10, 0.8  # where none is given
 BAR = 24  # characters of the longest bar
 
 app = typer.Typer()
@@ -33,14 +35,16 @@ def explain(
     model: Annotated[
         str, typer.Option(help="A model's name or its folder; `limner models` lists them.")
     ] = DEFAULT_MODEL,
-    top: Annotated[int, typer.Option(help="How many next tokens to list.")] = 10,
+    top: Annotated[
+        int | None, typer.Option(help="Without -o: how many next tokens to list.", show_default=str(TOP))
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--out",
             metavar="FILE",
-            help="Write a report instead: one .html file that opens in any browser, offline.",
+            help="Write what is inside instead: a page that opens in any browser (.html), or its numbers (.trace).",
         ),
     ] = None,
     max_tokens: Annotated[
@@ -49,12 +53,11 @@ def explain(
     seed: Annotated[
         int | None, typer.Option(help="With --max-tokens: the same seed writes the same text.", show_default="random")
     ] = None,
-    temperature: Annotated[float, typer.Option(help="With --max-tokens: as for `limner write`.")] = 0.8,
+    temperature: Annotated[
+        float | None, typer.Option(help="With --max-tokens: as for `limner write`.", show_default=str(TEMPERATURE))
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="With -o: replace a file that is there.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object with all numbers.")] = False,
-    trace: Annotated[
-        Path | None, typer.Option(help="Also keep the whole reading in this file (docs/traces.md).", show_default=False)
-    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.")] = "cpu",
     dtype: Annotated[
         str | None, typer.Option(help="What to compute in, such as bfloat16.", show_default="float32")
@@ -65,22 +68,35 @@ def explain(
     Tokens and how long their vectors are; where the last token looks in each layer, and what each layer would
     say next; the ten most likely next tokens. With -o, all of it and more as a page of its own.
     """
-    if out is not None:
+    written = {"--seed": seed is not None, "--temperature": temperature is not None}
+    if out is None:
+        given = [
+            name
+            for name, is_given in {"--max-tokens": bool(max_tokens), **written, "--force": force}.items()
+            if is_given
+        ]
+        if given:
+            raise ConfigError(
+                f"{given[0]} is given without -o, but it is for what -o writes. Add -o, such as -o report.html."
+            )
+    else:
+        if top is not None:
+            raise ConfigError("--top is given with -o, but a file has all that it can list. Leave --top out.")
+        for name, is_given in written.items():
+            if is_given and not max_tokens:
+                raise ConfigError(
+                    f"{name} is given without --max-tokens, but then nothing is written on. Add --max-tokens, such as 40."
+                )
         _check_out(out, force, as_json)
-    elif max_tokens or seed is not None or force:
-        given = "--max-tokens" if max_tokens else "--seed" if seed is not None else "--force"
-        raise ConfigError(f"{given} is given without -o, but it is for what -o writes. Add -o, such as -o report.html.")
     prompt = read_prompt(text)
     generator = open_generator(model, device=device, dtype=dtype)
     if out is not None:
-        _write(generator, prompt, out, trace, max_tokens=max_tokens, seed=seed, temperature=temperature)
+        heat = TEMPERATURE if temperature is None else temperature
+        _write(generator, prompt, out, max_tokens=max_tokens, seed=seed, temperature=heat)
         return
     from limner.explain.lens import look
 
-    view = look(generator, prompt, top=top)
-    if trace is not None:
-        generator.trace(prompt, keep="everything").save(trace)
-        print(f"{trace} written", file=sys.stderr)
+    view = look(generator, prompt, top=TOP if top is None else top)
     if as_json:
         import json
 
@@ -99,39 +115,37 @@ def _check_out(out: Path, force: bool, as_json: bool) -> None:
     """What can be said before the model is opened."""
     if as_json:
         raise ConfigError("--json and -o are both given, but each has its own form. Give one of them.")
-    if out.suffix.lower() != ".html":
-        raise ConfigError(
-            f"-o is {out}, but a report ends in .html. Choose such a name; --trace keeps the numbers alone."
-        )
+    if out.suffix.lower() not in ENDINGS:
+        raise ConfigError(f"-o is {out}, but a page ends in .html and a trace in .trace. Choose one of these endings.")
     if out.is_dir():
         raise ConfigError(f"{out} is a folder, but a file is to be written there. Choose another name with -o.")
     if out.exists() and not force:
         raise ConfigError(f"{out} is there already, but nothing is overwritten. Choose another -o, or add --force.")
+    if not out.parent.is_dir():
+        raise ConfigError(f"-o is {out}, but there is no folder {out.parent}. Make it, or choose another place.")
+    if out.suffix.lower() == ".html":
+        from limner.explain.report import check_page
+
+        check_page()
 
 
 def _write(
-    generator: TextGenerator,
-    prompt: str,
-    out: Path,
-    kept: Path | None,
-    *,
-    max_tokens: int,
-    seed: int | None,
-    temperature: float,
+    generator: TextGenerator, prompt: str, out: Path, *, max_tokens: int, seed: int | None, temperature: float
 ) -> None:
-    """Read the text, or write it on first, and put what is inside into a report."""
-    from limner.explain.interventions import interventions
-    from limner.explain.report import write_report
+    """Read the text, or write it on first, and put what is inside into a file."""
     from limner.explain.text_trace import trace_text
 
     source: str | Generation = prompt
     if max_tokens:
         source = generator.generate(prompt, max_tokens=max_tokens, seed=seed, temperature=temperature)
-    trace = trace_text(generator, source)
-    if kept is not None:
-        trace.save(kept)
-        print(f"{kept} written", file=sys.stderr)
-    write_report(trace, out, extra=interventions(generator, trace))
+    trace = trace_text(generator, source, keep="everything")
+    if out.suffix.lower() == ".trace":
+        trace.save(out)
+    else:
+        from limner.explain.interventions import interventions
+        from limner.explain.report import write_report
+
+        write_report(trace, out, extra=interventions(generator, trace))
     if not isinstance(source, str):
         print(f"seed {source.seed}", file=sys.stderr)
     print(out)

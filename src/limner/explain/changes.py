@@ -10,7 +10,7 @@ A change is a small frozen dataclass, and plain JSON both ways: ``to_dict`` and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
 
@@ -141,6 +141,26 @@ def change_from_dict(values: Mapping[str, Any]) -> TextChange:
     return read_settings(KINDS[kind], named, kind)
 
 
+def read_changes(values: Iterable[TextChange | Mapping[str, Any]]) -> tuple[TextChange, ...]:
+    """Changes from what ``to_dict`` gave; those that are changes already stay.
+
+    Raises:
+        ConfigError: one of them is none of a text.
+    """
+    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
+        raise ConfigError(f"changes is {values!r:.80}, but it is a list of changes. Put them in brackets.")
+    return tuple(value if isinstance(value, TextChange) else _read_change(value) for value in values)
+
+
+def _read_change(value: Any) -> TextChange:
+    if not isinstance(value, Mapping):
+        raise ConfigError(
+            f"a change is {value!r:.80}, but that is none that can be made to a text. Give one such as HeadOff of "
+            "limner.explain.changes, or what its to_dict gave."
+        )
+    return change_from_dict(value)
+
+
 # ── what they do to a forward pass ─────────────────────────────────────────────────────────────────────────
 
 Edit = Callable[[Tensor, "Moment"], Tensor]
@@ -199,17 +219,19 @@ class ChangeTap(Tap):
         return self.full(name) in self.edits
 
 
-def tap_for(changes: Sequence[TextChange], model: TextGenerator | TextEncoder) -> Tap:
+def tap_for(changes: Iterable[TextChange | Mapping[str, Any]], model: TextGenerator | TextEncoder) -> Tap:
     """A tap that makes these changes, in their order; NO_TAP for none.
 
     It reads and writes one text: ``model.generate(prompt, tap=tap_for(changes, model))``. A patch is made while the
     prompt is read and at no token that is written; all others are made in every pass.
 
+    Args:
+        changes: as dataclasses or as their JSON.
     Raises:
-        ConfigError: no such layer, head, neuron or step; a patch from a place that the other text does not have.
+        ConfigError: no such change, layer, head, neuron or step; a patch from a place that the other text does not have.
     """
     edits: dict[str, list[Edit]] = {}
-    for change in changes:
+    for change in read_changes(changes):
         for name, edit in _edits(change, model):
             edits.setdefault(name, []).append(edit)
     return ChangeTap(edits) if edits else NO_TAP
@@ -364,7 +386,7 @@ class Comparison:
 def compare(
     generator: TextGenerator,
     prompt: str | Sequence[int],
-    changes: Sequence[TextChange],
+    changes: Iterable[TextChange | Mapping[str, Any]],
     *,
     count: int = 10,
     max_tokens: int = 40,
@@ -387,6 +409,7 @@ def compare(
     """
     if count < 1:
         raise ConfigError(f"count is {count}, but at least one token is shown. Choose 1 or more.")
+    changes = read_changes(changes)
     ids = generator.read_prompt(prompt, window=None)
     rows = torch.tensor([ids], device=generator.device)
     logs = []
@@ -404,7 +427,7 @@ def compare(
     bits = float((logs[0].exp() * (logs[0] - logs[1])).sum()) / torch.log(torch.tensor(2.0)).item()
     shown = prompt if isinstance(prompt, str) else generator.tokenizer.decode(ids)
     return Comparison(
-        shown, tuple(changes), _guesses(generator, logs[0], count), _guesses(generator, logs[1], count), max(bits, 0.0),
+        shown, changes, _guesses(generator, logs[0], count), _guesses(generator, logs[1], count), max(bits, 0.0),
         texts[0], texts[1],
     )  # fmt: skip
 

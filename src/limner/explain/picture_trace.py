@@ -18,7 +18,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
-from limner.explain.picture_changes import PictureChange, find_word, plan
+from limner.explain.picture_changes import PictureChange, find_word, plan, read_changes
 from limner.explain.trace import Array, Trace, load_trace, shares
 from limner.picture.config import Flow
 from limner.picture.denoiser import patchify
@@ -107,7 +107,7 @@ class PictureTrace(Trace):
             maps = self["words"][:, number]
             return _mean(maps if look is None else maps[self._place(look, self.looks)][None], 0)
         detailed = list(self.about["detailed"])
-        maps = self["words.layer_head"][:, :, :, number]  # looks, layers, heads, rows, columns
+        maps = self._needed("words.layer_head")[:, :, :, number]  # looks, layers, heads, rows, columns
         for name, chosen, count in (("layer", layer, maps.shape[1]), ("head", head, maps.shape[2])):
             if chosen is not None and not 0 <= chosen < count:
                 raise ConfigError(
@@ -120,8 +120,16 @@ class PictureTrace(Trace):
         return _mean(maps, (0, 1, 2))
 
     def _picture(self, name: str, look: int, of: str) -> Image.Image:
-        array = self[name]
+        array = self._needed(name)
         return Image.fromarray(array[self._place(look, list(self.about[of]))])
+
+    def _needed(self, name: str) -> Array:
+        if name not in self.arrays:
+            raise ConfigError(
+                f"{name} is asked for, but the trace has none: no look was kept in detail, or with guidance 1 nothing was "
+                "led away from. Trace the picture anew with detailed=None, or paint it with more guidance."
+            )
+        return self[name]
 
     @staticmethod
     def _place(look: int, kept: list[int]) -> int:
@@ -159,7 +167,7 @@ def trace_picture(
         seed, settings, values: as for ``PictureGenerator.generate``; not beside a picture.
         looks: numbers of looks, from 0. None: all, or if that is more than 8 MB, as many as fit, evenly spread.
         detailed: those of them of which each layer and head, and the predictions with and without the prompt, are kept.
-            None: up to 8, evenly spread.
+            None: up to 8, evenly spread; empty: of none.
         self_attention: keep of the detailed looks also how patches look at each other.
         changes: see ``limner.explain.picture_changes``. With them a picture is painted anew, from its own seed.
         start, mask: what the picture is, or was, made from.
@@ -169,11 +177,12 @@ def trace_picture(
         DataError: the picture has no looks, its guidance is 0, it is one of a blend, or start or mask are missing.
         WeightsError: another model painted the picture.
     """
+    changes = read_changes(changes)  # at once, for an iterator has them only once
     made = plan(painter, source, changes, seed=seed, settings=settings, start=start, mask=mask, **values)
     check_words_count({"guidance": made.settings.guidance})
     watch = PictureWatch(painter, made.prompt, self_attention=self_attention)
     tap = watch.tap if made.tap is NO_TAP else Chain(made.tap, watch.tap)
-    if isinstance(source, Picture) and not list(changes):
+    if isinstance(source, Picture) and not changes:
         if not source.looks:
             raise DataError("the picture has no looks, but a trace is made of them. Paint it with record=True.")
         chosen = watch.choose(source, looks, detailed)
@@ -285,8 +294,10 @@ class PictureWatch:
         grid = (height // self.painter.config.multiple, width // self.painter.config.multiple)
         mean = torch.stack([maps[number].mean(dim=(0, 2)) for number in chosen.looks])
         mean = mean.view(*mean.shape[:-1], *grid)
-        heads = torch.stack([maps[number][:, :-1].transpose(1, 2) for number in chosen.detailed])
-        heads = heads.view(*heads.shape[:-1], *grid)
+        parts = {"words": mean[:, :-1], "words.rest": mean[:, -1]}
+        if chosen.detailed:
+            heads = torch.stack([maps[number][:, :-1].transpose(1, 2) for number in chosen.detailed])
+            parts["words.layer_head"] = heads.view(*heads.shape[:-1], *grid)
         arrays: dict[str, Array] = {
             "picture": np.array(picture.image.convert("RGB")),
             "given": self._pictures([at[number].noisy for number in chosen.looks]),
@@ -294,7 +305,7 @@ class PictureWatch:
             "latents": torch.stack([at[number].noisy for number in chosen.looks]).half().numpy(),
         }
         scales: dict[str, float] = {}
-        for name, part in (("words", mean[:, :-1]), ("words.rest", mean[:, -1]), ("words.layer_head", heads)):
+        for name, part in parts.items():
             arrays[name], scales[name] = shares(part.numpy())
         arrays |= self._guided(picture, at, chosen, grid)
         if self._own.patterns:
@@ -342,10 +353,11 @@ class PictureWatch:
                 nearest = config.diffusion.nearest if config.diffusion.predict == "noise" else 0.0
                 pair, _ = read(config.diffusion.predict, rows, look.noisy[None].float(), alpha, sigma, nearest)
                 seen.append(list(pair))
-        arrays = {"with_prompt": self._pictures([pair[0] for pair in seen])}
+        arrays = {"with_prompt": self._pictures([pair[0] for pair in seen])} if seen else {}
         if lengths:
             arrays["guidance"] = torch.stack(lengths).half().numpy()
-            arrays["without_prompt"] = self._pictures([pair[1] for pair in seen])
+            if seen:
+                arrays["without_prompt"] = self._pictures([pair[1] for pair in seen])
         return arrays
 
     def _pictures(self, refined: Sequence[Tensor]) -> Array:
@@ -362,6 +374,7 @@ class PictureWatch:
         return {
             "name": str(self.painter.card.get("name", "")),
             "sha256": self.painter.sha256,
+            "checkpoint": self.painter.card.get("checkpoint"),
             "parameters": self.painter.parameters,
             "layers": layers,
             "heads": heads,

@@ -11,7 +11,7 @@ docs/traces.md lists the arrays.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from limner.core.config import ALiBiPositions, LearnedPositions, ModelConfig, RotaryPositions, SinusoidalPositions
 from limner.core.errors import ConfigError, suggest
 from limner.core.tap import NO_TAP
-from limner.explain.changes import TextChange, tap_for
+from limner.explain.changes import TextChange, read_changes, tap_for
 from limner.explain.ledger import no_ledger
 from limner.explain.reading import GROUPS, TEMPERATURES, Keeping, Reading, read
 from limner.explain.trace import Trace
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
 from limner.text.record import Generation
-from limner.text.sampling import Sampling
+from limner.text.sampling import SMALLEST, Sampling
 
 if TYPE_CHECKING:
     Floats = NDArray[np.float32]
@@ -165,7 +165,10 @@ class TextTrace(Trace):
         if temperature == 0.0:
             best = ids[logits == logits[0]].min(keepdims=True)
             return Distribution(best, np.ones(1, np.float32), 0.0, 1, True)
-        tempered, exact = logits / temperature, True
+        tempered, exact = (
+            (logits - logits[0]) / max(temperature, SMALLEST),
+            True,
+        )  # of the best 0, so that none overflows
         if 0 < top_k <= len(ids):
             tempered = tempered[tempered >= tempered[top_k - 1]]
             total = _log_sum(tempered)
@@ -178,8 +181,9 @@ class TextTrace(Trace):
         kept: int | None = len(shares) if everything or 0 < top_k <= len(ids) else None
         if top_p < 1.0:
             before = np.cumsum(shares) - shares
-            if kept is None and float(before[-1] + shares[-1]) < top_p:
-                exact = False  # the set goes on beyond the candidates that are kept
+            wider = top_k > len(ids) and not everything  # then nobody knows what the k have together
+            if wider or (kept is None and float(before[-1] + shares[-1]) < top_p):
+                exact = False  # the set goes on, or may go on, beyond the candidates that are kept
             else:
                 shares = shares[shares >= shares[max(int((before < top_p).sum()), 1) - 1]]
                 kept = len(shares)
@@ -188,22 +192,23 @@ class TextTrace(Trace):
         return Distribution(ids[: len(shares)], shares.astype(np.float32), rest, kept, exact)
 
     def _log_sum(self, place: int, temperature: float) -> tuple[float, bool]:
-        """``log Σ exp(logit / temperature)``, and whether it is kept or lies between two that are."""
+        """``log Σ exp((logit - best) / temperature)``, and whether it is kept or lies between two that are."""
         known = np.array(self.about["temperatures"])
         sums = self["logsumexp"][place].astype(np.float64)
         near = int(np.abs(known - temperature).argmin())
+        logits = self["candidates.logits"][place].astype(np.float64)
+        best = float(logits[0])
         if abs(known[near] - temperature) < 1e-6:
-            return float(sums[near]), True
-        best = float(self["candidates.logits"][place, 0])
+            return float(sums[near] - best / known[near]), True
         if temperature < known[0]:  # everything but the candidates vanishes
-            return _log_sum(self["candidates.logits"][place].astype(np.float64) / temperature), False
+            return _log_sum((logits - best) / max(temperature, SMALLEST)), False
         # Along 1/temperature the sum is smooth and convex; beyond 2 it is carried on along its last slope.
         inverse, above = 1 / known[::-1], (sums - best / known)[::-1]
         wanted = 1 / temperature
         if wanted < inverse[0]:
             slope = (above[1] - above[0]) / (inverse[1] - inverse[0])
-            return float(above[0] + slope * (wanted - inverse[0])) + best / temperature, False
-        return float(np.interp(wanted, inverse, above)) + best / temperature, False
+            return float(above[0] + slope * (wanted - inverse[0])), False
+        return float(np.interp(wanted, inverse, above)), False
 
     def _needed(self, name: str, group: str) -> Any:
         if name not in self.arrays:
@@ -238,7 +243,7 @@ def trace_text(
     source: str | Sequence[int] | Generation,
     *,
     keep: str | Iterable[str] | None = None,
-    changes: Sequence[TextChange] = (),
+    changes: Iterable[TextChange | Mapping[str, Any]] = (),
 ) -> TextTrace:
     """Read a text in one pass and keep what happened in it.
 
@@ -252,12 +257,13 @@ def trace_text(
             ``neurons``, ``states``, ``rollout``) and patterns of taps such as ``"layer.*.attention.query"``, which are
             kept whole under ``tap.…``; ``"everything"``: all groups that the model has; None: all but ``lens``, which
             scores the vocabulary once more for every layer and so costs more than all others together.
-        changes: what is switched off, patched or steered while it reads; see ``limner.explain.changes``.
+        changes: what is switched off, patched or steered while it reads, as dataclasses or as their JSON; see ``limner.explain.changes``.
     Raises:
         ConfigError: no such group or tap; a change that the model has no place for; an encoder and a Generation.
         ContextError: the text is longer than the context window.
         TokenizerError: an id that the model does not have.
     """
+    changes = read_changes(changes)
     ids, first_written, steps, notes = _text_of(model, source)
     keeping = _keeping(model, keep)
     generation = source if isinstance(source, Generation) else None
@@ -425,7 +431,7 @@ def describe(model: TextGenerator | TextEncoder) -> dict[str, Any]:
         "positions": _positions(config),
         "dtype": str(weights.dtype).removeprefix("torch."),
         "device": str(weights.device),
-        "checkpoint": model.card.get("step") if isinstance(model.card.get("step"), int) else None,
+        "checkpoint": model.card.get("checkpoint"),
     }
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from math import isfinite
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ _CLASSES = {
 MOST_BYTES = 1 << 30  # of a file; a trace is a few megabytes
 LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 KEPT = ("bool", "uint8", "int32", "float16", "float32")  # of these a browser can make arrays without a library
+WRONG = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # what reading any JSON as a header may raise
 
 Array = NDArray[Any]
 
@@ -132,10 +134,10 @@ def trace_of(content: bytes, name: str = "the trace") -> Trace:
         said = json.loads(noted["trace"])
         kind, about, scales = said["kind"], said["about"], said["scales"]
         arrays = load_bytes(content)
-        fits = kind in KINDS and isinstance(about, dict) and set(scales) <= set(arrays)
+        fits = kind in KINDS and isinstance(about, dict) and isinstance(scales, dict) and set(scales) <= set(arrays)
         fits = fits and all(array.dtype.name in KEPT for array in arrays.values())
-        fits = fits and all(isinstance(scale, (int, float)) for scale in scales.values())
-    except (ValueError, KeyError, TypeError, SafetensorError):
+        fits = fits and all(isinstance(scale, (int, float)) and isfinite(scale) for scale in scales.values())
+    except (*WRONG, SafetensorError):
         fits = False
     if not fits:
         raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
@@ -161,7 +163,7 @@ def read_about(path: Path | str) -> tuple[str, dict[str, Any]]:
         said = json.loads(_noted(content, str(path))["trace"])
         kind, about = said["kind"], said["about"]
         fits = kind in KINDS and isinstance(about, dict)
-    except (ValueError, KeyError, TypeError) as problem:
+    except WRONG as problem:
         if isinstance(problem, DataError):
             raise
         fits = False
@@ -176,7 +178,7 @@ def _noted(content: bytes, name: str) -> dict[str, Any]:
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length]) if 0 < length <= len(content) - 8 else None
         noted = header["__metadata__"] if header is not None else None
-    except (ValueError, KeyError, TypeError):
+    except WRONG:
         noted = None
     if not isinstance(noted, dict) or noted.get("format") != FORMAT:
         raise DataError(

@@ -223,7 +223,7 @@ class TextEncoder:
         source: str | Sequence[int],
         *,
         keep: str | Iterable[str] | None = None,
-        changes: Sequence[TextChange] = (),
+        changes: Iterable[TextChange | Mapping[str, Any]] = (),
     ) -> TextTrace:
         """Read a text and keep what happened: see ``limner.trace_text``."""
         from limner import trace_text

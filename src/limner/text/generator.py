@@ -201,7 +201,7 @@ class TextGenerator:
         source: Prompt | Generation,
         *,
         keep: str | Iterable[str] | None = None,
-        changes: Sequence[TextChange] = (),
+        changes: Iterable[TextChange | Mapping[str, Any]] = (),
     ) -> TextTrace:
         """Read a text, or again what was written, and keep what happened: see ``limner.trace_text``."""
         from limner import trace_text

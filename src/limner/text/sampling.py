@@ -21,6 +21,7 @@ from limner.core.errors import ConfigError
 
 SEEDS = 2**32  # torch's generator on the CPU (a Mersenne twister) tells no more seeds apart
 RANKED = (64, 1024)  # candidates looked at before the whole vocabulary is sorted; nearly always enough
+SMALLEST = torch.finfo(torch.float32).tiny  # smaller temperatures would be 0 in float32, and what is best 0 / 0
 _GROUP = 64  # see top_candidates
 
 
@@ -97,6 +98,7 @@ def temper(logits: Tensor, temperature: float) -> Tensor:
     """
     if temperature < 1e-20:
         logits = logits - logits.amax(dim=-1, keepdim=True)
+        temperature = max(temperature, SMALLEST)
     return logits if temperature == 1.0 else logits / temperature
 
 

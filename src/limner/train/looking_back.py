@@ -34,6 +34,7 @@ def open_at(
         WeightsError: the run has no model yet or no checkpoint of that step, or it is damaged or of another model.
     """
     from limner.models import load
+    from limner.picture.generator import PictureGenerator
 
     steps = checkpoint_steps(run)
     if step not in steps:
@@ -53,5 +54,10 @@ def open_at(
                     f"{checkpoint.path} has {full}, but the run's model has no such part. Use the run it belongs to."
                 )
             copy_into(parameters[name], value, f"{checkpoint.path}: {name}")
+    digest = str(checkpoint.note["sha256"])  # the best model's would name other weights
     model.card = {**model.card, "checkpoint": step}
+    if isinstance(model, PictureGenerator):
+        model.sha256 = digest
+    else:
+        model.card["sha256"] = digest
     return model
