@@ -7,12 +7,13 @@ RUNTIME := $(VENV)/.runtime-installed
 TOOLS := $(VENV)/.tools-installed
 NODE := $(VENV)/.node-installed
 WEB := src/limner/assets/web/report.html
+STUDIO := src/limner/assets/web/studio/index.html
 WEB_SOURCES := $(shell find web \( -name node_modules -o -path web/dev \) -prune -o -type f -not -name '*.md' -not -name '*.test.ts' -print)
 WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web web-test browser test test-full check format bench docs clean
+.PHONY: help demo web web-test browser test test-full check format bench docs clean missing
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -101,7 +102,8 @@ web/node_modules/.installed: web/package.json web/package-lock.json web/.npmrc |
 	@$(NPM) ci --silent
 	@touch $@
 
-$(WEB): web/node_modules/.installed $(WEB_SOURCES)
+# One build writes the report's page and the studio's: it runs as well where only the latter is missing.
+$(WEB): web/node_modules/.installed $(WEB_SOURCES) $(if $(wildcard $(STUDIO)),,missing)
 	@echo "Building the pages of the studio and of reports …"
 	@$(NPM) run --silent build
 	@touch $@

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -122,6 +123,12 @@ def test_what_is_no_change_of_a_text_is_named(rotary: TextGenerator, wrong: Any)
         ConfigError, match=re.escape(f"changes is {wrong!r}, but") if not isinstance(wrong, Iterable) else "changes is"
     ):
         rotary.trace("The cat", changes=wrong)
+
+
+@pytest.mark.parametrize("strength", [math.inf, -math.inf, math.nan])
+def test_a_direction_is_added_a_finite_number_of_times(strength: float) -> None:
+    with pytest.raises(ConfigError, match=f"strength is {strength:g}, but"):
+        change_from_dict({"kind": "steer", "layer": 0, "towards": "a", "away": "b", "strength": strength})
 
 
 def test_a_patch_behind_the_text_is_refused_when_it_is_read(rotary: TextGenerator) -> None:

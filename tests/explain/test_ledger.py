@@ -11,6 +11,7 @@ import torch
 from limner.core.errors import ConfigError
 from limner.core.tap import Recorder
 from limner.explain.ledger import ledger
+from limner.models import load
 from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer
 from tests.explain.conftest import build
@@ -40,6 +41,13 @@ def test_without_biases_nothing_is_left_for_the_rest(words: Tokenizer) -> None:
         logits = logits_of(model)
         follows = [*model.read_prompt(TEXT)[1:], int(logits[-1].argmax())]
         np.testing.assert_allclose(rest, model.model.head.bias.detach()[follows], atol=2e-5)
+
+
+def test_the_bundled_model_leaves_nothing_for_the_rest() -> None:
+    story = load("story")
+    assert isinstance(story, TextGenerator)
+    rest = story.trace(TEXT, keep="ledger")["ledger.logit"][:, -1]
+    assert np.abs(rest).max() < 1e-3
 
 
 def test_the_rest_of_a_layer_norm_is_its_shift_and_the_heads_bias(words: Tokenizer) -> None:

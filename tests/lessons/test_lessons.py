@@ -196,6 +196,7 @@ def ledger_sums(asked: dict[str, Any]) -> None:
     trace = read(asked["model"], asked["text"])
     best = float(trace["candidates.logits"][-1, 0])  # after the last token the likeliest is asked about
     assert float(trace["ledger.logit"][-1].sum()) == pytest.approx(best, abs=1e-3)
+    assert abs(float(trace["ledger.logit"][-1, -1])) < 1e-3, "the rest takes up what was reckoned wrongly"
 
 
 @check("next")
@@ -284,4 +285,6 @@ def guidance_matters(asked: dict[str, Any]) -> None:
 @check("guidance_length")
 def guidance_length(asked: dict[str, Any]) -> None:
     trace = painted(asked["model"], asked["prompt"], asked["steps"])
-    assert (trace["guidance"].astype(float).mean(axis=(1, 2)) > 0).all()
+    lengths = trace["guidance"].astype(float).mean(axis=(1, 2))
+    assert len(lengths) == asked["steps"]
+    assert (lengths > asked["least"]).all(), "what rounding makes of two equal looks is far less"

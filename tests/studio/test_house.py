@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from starlette.testclient import TestClient
 from limner.core.errors import DataError, WeightsError
 from limner.explain.trace import Trace, trace_of
 from limner.studio import traces as traces_module
+from limner.studio.app import make_app
 from limner.studio.shelf import Shelf
 from limner.studio.state import Studio
 from limner.studio.traces import Traces
@@ -151,6 +154,28 @@ def test_a_trace_file_brought_in_can_be_fetched(page: TestClient) -> None:
 )
 def test_what_is_no_trace_is_refused(page: TestClient, content: bytes, says: str) -> None:
     refused(page.post("/api/traces", content=content), 400, says)
+
+
+def test_a_browser_that_leaves_while_it_sends_is_no_mistake_of_ours(
+    studio: Studio, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts = iter([{"type": "http.request", "body": b"half of", "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return next(parts)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "http_version": "1.1", "method": "POST", "scheme": "http", "path": "/api/traces",
+        "raw_path": b"/api/traces", "query_string": b"", "root_path": "", "headers": [(b"host", b"localhost:8410")],
+        "client": ("127.0.0.1", 5), "server": ("127.0.0.1", 8410),
+    }  # fmt: skip
+    asyncio.run(make_app(studio)(scope, receive, send))
+    assert [message["status"] for message in sent if "status" in message] in ([], [499])
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("id", ["none", "..%2fcat", "a%20b", "%00"])

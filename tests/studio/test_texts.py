@@ -77,6 +77,8 @@ def test_without_a_seed_one_is_drawn_and_told(page: TestClient) -> None:
         ({"prompt": "a", "model": "painter"}, "does not write"),
         ({"prompt": "a", "model": "../../etc"}, "opens only what it lists"),
         ({"prompt": "\ud800"}, "surrogate"),
+        ({"\ud800": 1}, "a name in the request holds half of a surrogate"),
+        ({"settings": {"\ud800": 1}}, "a name in settings holds half of a surrogate"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -96,6 +98,7 @@ def test_what_cannot_be_written_is_refused_in_a_sentence(page: TestClient, ask: 
         (b"{", "cannot be read as JSON"),
         (b"\xff\xfe", "cannot be read as JSON"),
         (b"[1]", "must be an object"),
+        (b'{"settings": ' + b"[" * 5000 + b"]" * 5000 + b"}", "the request "),
         (b"", "empty"),
         (b'{"model": "tiny", "prompt": "a", "settings": {"temperature": NaN}}', "NaN"),
         (b"[" * 100_000, "cannot be read as JSON"),

@@ -101,6 +101,8 @@ def test_the_model_of_a_run_and_its_checkpoints_can_be_opened(page: TestClient, 
     ask = {"model": "runs/sky@5", "prompt": "The"}
     refused(page.post("/api/write", json=ask), 400, "the step is 5", "4, 8")
     refused(page.post("/api/write", json=ask | {"model": "runs/sea@5"}), 400, "'sea'")
+    for step in ("²", "٤", "4" * 5000):
+        refused(page.post("/api/write", json=ask | {"model": f"runs/sky@{step}"}), 400, "opens only what it lists")
 
 
 # ── events, live ────────────────────────────────────────────────────────────────────────────────────────────
@@ -158,6 +160,9 @@ def test_probes_that_the_run_was_given(page: TestClient, run: Path) -> None:
     assert [point["step"] for point in probe["points"]] == [4, 8]
     assert all(0 <= point["right"] <= 1 for point in probe["points"])
     assert answer["checkpoints"] == [4, 8]
+    with (run / "events.jsonl").open("a") as file:
+        file.write(json.dumps({"event": "evaluation", "probes": {"x": [0.1, 0.2]}}) + "\n")
+    assert page.get("/api/probes/sky").json() == answer, "an evaluation of no step is passed over"
 
 
 def test_a_new_probe_is_asked_of_every_checkpoint_and_says_what_the_run_said(page: TestClient, run: Path) -> None:

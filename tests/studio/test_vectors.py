@@ -84,6 +84,8 @@ def test_order(page: TestClient) -> None:
         ("neighbours", {"word": "cat", "among": "words"}, "encoder"),
         ("analogy", {"a": "king", "b": "man"}, "request.c is missing"),
         ("map", {"count": 0}, "count is 0"),
+        ("map", {"count": 100, "seed": -1}, "seed is -1"),
+        ("map", {"count": 100, "seed": 2**32}, "seed is 4294967296"),
         ("map", {"count": 50_000, "layout": "neighbours"}, "count is 50,000"),
         ("drift", {"word": "cat", "first": "a dog", "second": "a cat"}, "'cat'"),
         ("order", {"texts": ["one"]}, "1 texts are given"),
@@ -98,5 +100,6 @@ def test_what_cannot_be_answered_is_refused_in_a_sentence(
 
 def test_positions_that_are_not_to_be_had(page: TestClient) -> None:
     refused(page.get("/api/positions?model=tiny&count=many"), 400, "'many'")
+    refused(page.get("/api/positions?model=tiny&count=" + "9" * 5000), 400, "1 to 1,024 positions")
     refused(page.get("/api/positions"), 400, "request.model is missing")
     refused(page.get("/api/positions?model=painter"), 400, "paints")

@@ -10,6 +10,7 @@ A change is a small frozen dataclass, and plain JSON both ways: ``to_dict`` and 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
@@ -111,6 +112,12 @@ class Steer(_Change):
     away: str
     strength: float
     kind: ClassVar[str] = "steer"
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.strength):
+            raise ConfigError(
+                f"strength is {self.strength:g}, but a direction is added a finite number of times. 2 is usual."
+            )
 
 
 @dataclass(frozen=True)

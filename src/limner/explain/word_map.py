@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from limner.core.errors import ConfigError, MissingExtraError, suggest
 from limner.explain.vectors import Among, WordVectors, common_words, table_vectors
 from limner.explain.words import Model
+from limner.text.sampling import check_seed
 
 Floats = NDArray[np.float32]
 Layout = Literal["principal", "neighbours"]
@@ -78,7 +79,7 @@ def map_words(
         seed: the same seed, the same map, on the same machine with one thread.
         threads: for ``"neighbours"``.
     Raises:
-        ConfigError: ``count`` or ``layout`` is not to be had, or there are too few words.
+        ConfigError: ``count``, ``layout`` or ``seed`` is not to be had, or there are too few words.
         MissingExtraError: ``"neighbours"`` without openTSNE.
     Source: van der Maaten & Hinton 2008 (t-SNE), begun from the principal components, Kobak & Berens 2019, arXiv:1807.11004 being
         why; computed by openTSNE, Poličar et al. 2024.
@@ -89,6 +90,7 @@ def map_words(
         )
     if not 1 <= count <= MOST:
         raise ConfigError(f"count is {count:,}, but a map holds 1 to {MOST:,} words. Choose a number between.")
+    check_seed(seed)
     space = words if isinstance(words, WordVectors) else table_vectors(words, common_words(words, count))
     ids = space.ids[:count]
     space = WordVectors(space.words[:count], space.vectors[:count], space.source, ids)

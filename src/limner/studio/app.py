@@ -38,6 +38,7 @@ PING = 15.0  # seconds between signs of life in a stream
 QUIET = b": still here\n\n"  # an event that nobody is told of
 STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
 OURS = "limner made a mistake of its own; the terminal in which the studio runs shows where. Please report it."
+BROKEN_OFF = 499  # as nginx has it
 CLOSED = "the studio was closed while it computed. Start it again with `limner studio`."
 
 
@@ -103,6 +104,8 @@ def make_app(studio: Studio, *, host: str = "127.0.0.1", key: str | None = None)
 
 async def _answer(studio: Studio, endpoint: Endpoint, request: Request) -> Any:
     """What a handler says, as JSON, as a file or as a stream of events."""
+    from starlette.requests import ClientDisconnect
+
     studio.worker.touch()
     try:
         ask = await _read(endpoint, request)
@@ -116,6 +119,8 @@ async def _answer(studio: Studio, endpoint: Endpoint, request: Request) -> Any:
             return _Stream(studio, said) if endpoint.answers == "events" else _success(endpoint, said)
     except _TooLargeError as problem:
         return _failure(413, str(problem))
+    except ClientDisconnect:  # while it sent the request: nobody reads this, and nothing went wrong here
+        return _failure(BROKEN_OFF, "the request broke off, but only a whole one can be answered. Send it again.")
     except Exception as problem:
         return _explained(problem)
 

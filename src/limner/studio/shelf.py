@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Model = TextGenerator | TextEncoder | PictureGenerator
 
 MOST_BYTES = 8 << 30  # of weights; the model that was used last is kept whatever its size
+LONGEST_STEP = 18  # digits in a name; none is as long
 ONE_THREAD_BELOW = 20_000_000  # parameters; threads wait for each other longer than a step of a small model takes
 
 
@@ -125,7 +126,7 @@ class Shelf:
             WeightsError: it is not listed.
         """
         stem, at, step = name.rpartition("@")
-        if at and step.isdigit() and stem.startswith(self._prefix):
+        if at and step.isascii() and step.isdigit() and len(step) <= LONGEST_STEP and stem.startswith(self._prefix):
             return self.run(stem.removeprefix(self._prefix)), int(step)
         entries = {entry.name: entry for entry in self.entries()}
         if name not in entries:

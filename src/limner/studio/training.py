@@ -172,7 +172,7 @@ def probes(studio: Studio, ask: AskRun, job: Job) -> dict[str, Any]:
     events, _ = read_new(folder / EVENTS, 0)
     found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
-        if event.get("event") == "evaluation":
+        if event.get("event") == "evaluation" and isinstance(event.get("step"), int):
             for name, (right, wrong) in (event.get("probes") or {}).items():
                 found.setdefault(name, []).append({"step": event["step"], "right": right, "wrong": wrong})
     planned = {

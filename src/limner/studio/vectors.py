@@ -153,7 +153,7 @@ def positions(studio: Studio, ask: AskPositions, job: Job) -> dict[str, Any]:
     """The numbers with which a model tells places apart."""
     from limner.explain.positions import read_positions
 
-    if not ask.count.isdecimal() or not 1 <= int(ask.count) <= 1024:
+    if not ask.count.isdecimal() or len(ask.count) > 4 or not 1 <= int(ask.count) <= 1024:
         raise ConfigError(f"count is {ask.count!r:.20}, but 1 to 1,024 positions are shown. Choose so many.")
     model = studio.shelf.reader(ask.model)
     count = min(int(ask.count), model.context_length)

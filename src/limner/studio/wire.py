@@ -63,7 +63,10 @@ def read_request(asks: type[T], values: Any) -> T:
     """
     if not isinstance(values, dict):
         raise ConfigError(f"the request is {values!r:.60}, but it must be an object. Write it in braces.")
-    _check_lengths(values, "")
+    try:
+        _check_lengths(values, "")
+    except RecursionError:
+        raise DataError("the request is nested too deep, but no question needs that. Send a flatter one.") from None
     return read_settings(asks, values, "request")
 
 
@@ -88,6 +91,7 @@ def _check_lengths(value: Any, path: str) -> None:
                 _check_lengths(entry, path)
         case dict():
             for name, entry in value.items():
+                _check_lengths(name, f"a name in {path or 'the request'}")
                 _check_lengths(entry, f"{path}.{name}".lstrip("."))
         case _:
             pass
