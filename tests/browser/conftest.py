@@ -134,7 +134,12 @@ def browser() -> Iterator[Browser]:
         # No name but this machine's is looked up: what a page asks of another can never leave.
         chromium = playwright.chromium.launch(
             executable_path=path,
-            args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1"],
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",  # what imitates one takes the cores that the pages need
+                "--disable-software-rasterizer",
+                "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
+            ],
         )
         yield chromium
         chromium.close()

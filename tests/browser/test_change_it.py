@@ -41,7 +41,7 @@ def test_a_click_switches_a_head_off_and_another_on_again(visit: Visit) -> None:
     cell.click()
     assert changes_of(page) == HEAD
     expect(page.get_by_text("the two differ by")).to_be_visible()
-    expect(page.get_by_role("region", name="After").first).to_be_visible()
+    expect(page.get_by_role("group", name="After").first).to_be_visible()
     expect(cell).to_have_accessible_name(re.compile("switched off"))
     cell.click()
     assert changes_of(page) == []
@@ -61,7 +61,7 @@ def test_what_is_shown_is_what_python_finds(visit: Visit) -> None:
     cell = grid.get_by_role("gridcell", name=re.compile("^layer 0, head 2:"))
     said = re.findall(r": ([+−]?[\d.]+) points", cell.inner_text())[0]
     assert float(said.replace("−", "-")) == pytest.approx(100 * known.heads[0, 2], rel=0.01)
-    after = page.get_by_role("region", name="After").first
+    after = page.get_by_role("group", name="After").first
     assert after.inner_text().removeprefix("After").split() == seen.written_after.text.split()
     assert seen.written_after.text != seen.written_before.text
 
