@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qs, urlencode
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import SIZES, Watch, check_accessible, check_fits, tab_to
 
@@ -30,6 +30,14 @@ def changes_of(page: Page) -> list[dict[str, object]]:
 def mapped(page: Page) -> Page:
     page.get_by_role("gridcell", name=re.compile("points")).first.wait_for()
     return page
+
+
+def field_of(page: Page, label: str) -> Locator:
+    """A field of the form by its own name; a label that is wrapped around a list has the list's words in it too."""
+    form = page.locator("form.add")
+    number = form.get_by_role("spinbutton", name=label, exact=True)
+    words = form.get_by_role("textbox", name=label, exact=True)
+    return form.get_by_role("combobox", name=label, exact=True).or_(number).or_(words)
 
 
 def test_a_click_switches_a_head_off_and_another_on_again(visit: Visit) -> None:
@@ -99,7 +107,7 @@ def test_a_change_is_added_by_hand(visit: Visit, fill: dict[str, str], expected:
     page = visit(change())
     page.locator("summary", has_text="Add a change by hand").click()
     for label, value in fill.items():
-        field = page.locator("form.add").get_by_label(label, exact=True)
+        field = field_of(page, label)
         if field.evaluate("(element) => element.tagName") == "SELECT":
             field.select_option(value)
         else:
@@ -113,10 +121,10 @@ def test_a_value_is_patched_in_from_another_text(visit: Visit) -> None:
     page = visit(change())
     page.locator("summary", has_text="Add a change by hand").click()
     form = page.locator("form.add")
-    form.get_by_label("What", exact=True).select_option("patch")
-    form.get_by_label("Layer", exact=True).select_option("5")
+    field_of(page, "What").select_option("patch")
+    field_of(page, "Layer").select_option("5")
     form.get_by_label("from this other text").fill("Tom wanted to")
-    form.get_by_label("at", exact=True).select_option(label="3: ·to")
+    field_of(page, "at").select_option(label="3: ·to")
     form.get_by_role("button", name="Add this change").click()
     # With all that the model holds at the last token, it goes on as the other text would.
     expect(page.get_by_text("the two differ by")).to_be_visible()
