@@ -45,7 +45,7 @@ def test_a_head_is_switched_off_offline_and_the_numbers_are_the_models(open_repo
     page = ready(open_report(report))
     cell = page.get_by_role("grid", name="Parts of the model").get_by_role("gridcell", name=CELL)
     cell.click()
-    expect(cell).to_have_attribute("aria-label", re.compile("switched off"))
+    expect(cell).to_have_accessible_name(re.compile("switched off"))
     figure = page.get_by_role("figure", name="What comes next")
     expect(figure.locator("figcaption")).to_contain_text("head 2.1 off")
     figure.get_by_role("button", name="View as table").click()
