@@ -42,7 +42,7 @@ def test_a_click_switches_a_head_off_and_another_on_again(visit: Visit) -> None:
     assert changes_of(page) == HEAD
     expect(page.get_by_text("the two differ by")).to_be_visible()
     expect(page.get_by_role("region", name="After").first).to_be_visible()
-    expect(cell).to_have_attribute("aria-label", re.compile("switched off"))
+    expect(cell).to_have_accessible_name(re.compile("switched off"))
     cell.click()
     assert changes_of(page) == []
     page.go_back()
