@@ -28,7 +28,7 @@ def changes_of(page: Page) -> list[dict[str, object]]:
 
 
 def mapped(page: Page) -> Page:
-    page.locator('[role=gridcell][aria-label*="points"]').first.wait_for()
+    page.get_by_role("gridcell", name=re.compile("points")).first.wait_for()
     return page
 
 
