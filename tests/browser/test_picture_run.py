@@ -32,7 +32,7 @@ def test_paint_and_find_where_a_word_went(visit: Visit) -> None:
     page.get_by_label("Model").select_option("painter")
     prompt = page.get_by_label("What to paint")
     prompt.fill(PROMPT)
-    page.get_by_label("Seed").fill("3")
+    page.get_by_role("spinbutton", name="Seed", exact=True).fill("3")
     page.get_by_role("button", name="Paint", exact=True).click()
     painted(page)
     expect(page).to_have_url(containing("seed=3"))
