@@ -10,7 +10,6 @@ cannot end them, and the page's security policy lets its own script run and noth
 from __future__ import annotations
 
 import json
-import os
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from typing import Any
 
 from limner.core.errors import ConfigError, DataError
 from limner.explain.trace import Trace
-from limner.weights.files import reason
+from limner.weights.files import reason, whole_file
 
 PAGE = Path(__file__).parents[1] / "assets" / "web" / "report.html"
 VERSION = 1  # of what is written into the page; web/src/report/embedded.ts reads it
@@ -64,12 +63,10 @@ def write_report(
             )
     content = fill(_page(page), traces, _title(trace) if title is None else title, dict(extra or {}))
     path = Path(path)
-    beside = path.with_name(f".{path.name}.part")
     try:
-        beside.write_bytes(content.encode("utf-8"))
-        os.replace(beside, path)
+        with whole_file(path) as fresh:
+            fresh.write_bytes(content.encode("utf-8"))
     except OSError as problem:
-        beside.unlink(missing_ok=True)
         raise DataError(
             f"{path} cannot be written: {reason(problem)}. Choose another place or free some space."
         ) from problem

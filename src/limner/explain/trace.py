@@ -8,7 +8,6 @@ same bytes, so that whatever they show can be opened here again.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -23,7 +22,7 @@ from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from limner.core.errors import DataError, suggest
-from limner.weights.files import reason, refuse_pickle
+from limner.weights.files import reason, refuse_pickle, whole_file
 
 FORMAT, VERSION = "limner-trace", 1
 KINDS = ("text", "picture")
@@ -87,12 +86,10 @@ class Trace(Mapping[str, Array]):
             DataError: it cannot be written.
         """
         path = Path(path)
-        beside = path.with_name(f".{path.name}.part")
         try:
-            beside.write_bytes(self.to_bytes())
-            os.replace(beside, path)
+            with whole_file(path) as fresh:
+                fresh.write_bytes(self.to_bytes())
         except OSError as problem:
-            beside.unlink(missing_ok=True)
             raise DataError(
                 f"{path} cannot be written: {reason(problem)}. Choose another place or free some space."
             ) from problem

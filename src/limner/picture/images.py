@@ -16,6 +16,7 @@ from torch import Tensor
 from limner.core.errors import DataError
 from limner.data.pixels import fitted, on_white, open_picture, quiet_decoders, to_rgb
 from limner.data.streams import BrokenFileError
+from limner.weights.files import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -148,16 +149,11 @@ def save_frames(
 
 @contextmanager
 def _written(path: Path) -> Iterator[Path]:
-    """A file beside this one, which takes its place once it is complete."""
-    fresh = path.with_name(f".{path.name}.unfinished")
+    """``whole_file``, in a folder that is made where it is missing."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with whole_file(path) as fresh:
             yield fresh
-            fresh.replace(path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
     except OSError as problem:
         raise DataError(
             f"{path} cannot be written: {problem.strerror or problem}. Make room or choose another place with -o."

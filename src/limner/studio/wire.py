@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from limner.studio.state import Studio
     from limner.studio.worker import Job
-    from limner.text.encoder import TextEncoder
     from limner.text.generator import TextGenerator
 
 T = TypeVar("T")
@@ -147,22 +146,14 @@ def sentence(problem: BaseException) -> str | None:
 # ── pieces of answers ──────────────────────────────────────────────────────────────────────────────────
 
 
-def token(model: TextGenerator | TextEncoder, id: int) -> dict[str, Any]:
+def token(model: TextGenerator, id: int) -> dict[str, Any]:
     """A token as a page shows it."""
-    return {"id": id, "text": token_text(model, id), "special": model.tokenizer.is_special(id)}
-
-
-def token_text(model: TextGenerator | TextEncoder, id: int) -> str:
-    """What a token adds to a text, half a character as \\xe2 and the like; of a special token its name."""
-    tokenizer = model.tokenizer
-    if tokenizer.is_special(id):
-        return tokenizer.piece(id)
-    return tokenizer.token_bytes(id).decode("utf-8", "backslashreplace")
+    return {"id": id, "text": model.token_text(id), "special": model.tokenizer.is_special(id)}
 
 
 def candidate(model: TextGenerator, id: int, logprob: float) -> dict[str, Any]:
     """A token that might come next."""
-    return {"id": id, "text": token_text(model, id), "logprob": logprob}
+    return {"id": id, "text": model.token_text(id), "logprob": logprob}
 
 
 def prompt_of(text: str | None, ids: Sequence[int] | None, name: str = "prompt") -> str | list[int]:

@@ -55,6 +55,18 @@ def write_json(path: Path, values: Any) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside this one, which takes its place once it is complete; otherwise the old one stays and nothing is left."""
+    fresh = path.with_name(f".{path.name}.unfinished")
+    try:
+        yield fresh
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read an object.
 
