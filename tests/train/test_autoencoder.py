@@ -182,7 +182,7 @@ def test_what_cannot_change_on_the_way(folder: Path, tmp_path: Path) -> None:
             go_on(tmp_path / "run", assignments=[change])
     go_on(tmp_path / "run", assignments=["batch_size=8", "width=8", "steps=20"])
     (folder / "1.png").unlink()
-    with pytest.raises(TrainingError, match=r"has the digest .*Restore the pictures"):
+    with pytest.raises(TrainingError, match=r"the data have first batch .*Restore them"):
         go_on(tmp_path / "run")
     begun(tmp_path / "own")
     with pytest.raises(TrainingError, match="own began with batches of its caller's"):
@@ -213,9 +213,9 @@ def test_pictures_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 def test_going_on_with_other_pictures_is_refused(tmp_path: Path) -> None:
     begun(tmp_path)
-    with pytest.raises(TrainingError, match="the first batch has the digest"):
+    with pytest.raises(TrainingError, match="the data have first batch"):
         go_on(tmp_path, lambda index: pictures(index + 1), HELD_BACK)
-    with pytest.raises(TrainingError, match="the held back part has the digest"):
+    with pytest.raises(TrainingError, match="the data have held back part"):
         go_on(tmp_path, pictures, HELD_BACK[:1])
     with pytest.raises(TrainingError, match="holds a run already"):
         begun(tmp_path)

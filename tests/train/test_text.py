@@ -233,7 +233,7 @@ def test_changed_data_are_noticed(corpus: Path, tmp_path: Path) -> None:
     copy.write_bytes(corpus.read_bytes())
     start(plan(copy, "steps=2"), tmp_path / "run").train()
     copy.write_text("".join(corpus.read_text().splitlines(keepends=True)[:60]))
-    with pytest.raises(TrainingError, match="training_tokens"):
+    with pytest.raises(TrainingError, match="the data have training tokens"):
         go_on(tmp_path / "run")
 
 

@@ -39,7 +39,7 @@ from limner.train import machine
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, training_summary
-from limner.train.resuming import changed_on_the_way, finished
+from limner.train.resuming import changed_on_the_way, check_same, finished, open_run
 from limner.train.run import RunFolder
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
@@ -244,9 +244,7 @@ class AutoencoderRun:
                 export=self._export,
                 watchers=watchers,
             )
-            if self.resumed and (checkpoint := folder.checkpoints.latest(training.say)) is not None:
-                training.restore(checkpoint)
-            outcome = training.run()
+            outcome = training.run(resumed=self.resumed)
             if outcome.reason == "finished":
                 folder.event("result", step=outcome.step, **outcome.best)
             return outcome
@@ -442,12 +440,7 @@ def go_on(
         ConfigError: a setting that cannot change any more.
         TrainingError: the pictures are others, or it is a run of another kind.
     """
-    folder, stored = RunFolder.open(run)
-    if stored.get("kind") != "autoencoder":
-        raise TrainingError(
-            f"{run} is a run of kind {stored.get('kind')!r}, but only that of an autoencoder can be resumed here. "
-            "Use its own verb."
-        )
+    folder, stored = open_run(run, "autoencoder")
     plan = AutoencoderPlan.from_dict(stored["plan"])
     before = TrainSettings.from_dict(stored["train"])
     values = dict(split_assignment(assignment) for assignment in assignments)
@@ -461,12 +454,7 @@ def go_on(
         raise TrainingError(
             f"{run} began with batches of its caller's, but none are given. Go on in Python, with limner.train.autoencoder."
         )
-    for name, digest in _identity(batches, held_back).items():
-        if digest != stored["data"][name]:
-            raise TrainingError(
-                f"the {name.replace('_', ' ')} has the digest {digest[:12]}, but this run began with "
-                f"{str(stored['data'][name])[:12]}. Restore the pictures, or start a new run."
-            )
+    check_same(_identity(batches, held_back), stored["data"])
     if values:
         folder.write_plan({**stored, "train": settings.to_dict()})
     folder.checkpoints.keep = settings.keep

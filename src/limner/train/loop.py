@@ -472,12 +472,17 @@ class Training(Generic[Batch]):
 
     # ── the whole ───────────────────────────────────────────────────────────────────────────────────
 
-    def run(self) -> Outcome:
+    def run(self, *, resumed: bool = False) -> Outcome:
         """Train until the end, or until Ctrl-C or SIGTERM; the step in hand is finished and saved.
 
+        Args:
+            resumed: go on from the folder's newest whole checkpoint, if it has one.
         Raises:
             TrainingError: numbers that are not finite, or a checkpoint that cannot be written.
+            WeightsError: the checkpoint is of another model.
         """
+        if resumed and (checkpoint := self.folder.checkpoints.latest(self.say)) is not None:
+            self.restore(checkpoint)
         self.model.train()
         self.folder.event("started", step=self.clock.step, settings=self.settings.to_dict())
         for watcher in self.watchers:

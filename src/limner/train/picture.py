@@ -50,7 +50,7 @@ from limner.train.captions import FrozenReader, caption_lengths, too_long
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, training_summary
-from limner.train.resuming import changed_on_the_way, finished
+from limner.train.resuming import changed_on_the_way, check_same, finished, open_run
 from limner.train.run import RunFolder, last_event, read_events
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.train.text import cache_folder
@@ -542,9 +542,7 @@ class PictureRun:
                 export=self._export,
                 watchers=watchers,
             )
-            if self.resumed and (checkpoint := folder.checkpoints.latest(training.say)) is not None:
-                training.restore(checkpoint)
-            outcome = training.run()
+            outcome = training.run(resumed=self.resumed)
             if outcome.reason == "finished":
                 outcome = replace(outcome, best=self._judge(outcome.step))
             return outcome
@@ -809,22 +807,13 @@ def go_on(
         ConfigError: a setting that cannot change any more.
         TrainingError: its data have changed, or it is of another kind.
     """
-    folder, stored = RunFolder.open(run)
-    if stored.get("kind") != "picture":
-        raise TrainingError(
-            f"{run} is a run of kind {stored.get('kind')!r}, but only pictures can be resumed here. Use its own verb."
-        )
+    folder, stored = open_run(run, "picture")
     plan = PicturePlan.from_dict(stored["plan"])
     values = dict(split_assignment(assignment) for assignment in assignments)
     settings = changed_on_the_way(TrainSettings.from_dict(stored["train"]), values, folder, partial(_same, plan))
     factor = PictureConfig.from_dict(stored["picture"]).factor
     corpus = open_corpus(plan, Path(stored["corpus"]["cache"]), progress, factor)
-    expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
-    for key, value in _identity(corpus).items():
-        if value != expected.get(key, value):  # older runs have no fingerprints
-            raise TrainingError(
-                f"the data have {key.replace('_', ' ')} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
-            )
+    check_same(_identity(corpus), stored["corpus"])
     tokenizer = Tokenizer.load(folder.path / "tokenizer")
     folder.checkpoints.keep = settings.keep
     choice = PictureChoice(

@@ -3,17 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from limner.core.errors import ConfigError, suggest
+from limner.core.errors import ConfigError, TrainingError, suggest
 from limner.train.loop import Outcome, resolve
 from limner.train.run import RunFolder, read_events
 from limner.train.settings import TrainSettings, changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 FIXED = ("seed", "optimizer")  # what the checkpoints of a run are made with
+
+
+def open_run(run: Path, kind: Literal["text", "picture", "autoencoder"]) -> tuple[RunFolder, dict[str, Any]]:
+    """A run folder and what its ``run.json`` holds.
+
+    Raises:
+        WeightsError: it is no run folder.
+        TrainingError: it is a run of another kind.
+    """
+    folder, stored = RunFolder.open(run)
+    if (found := stored.get("kind")) != kind:
+        raise TrainingError(f"{run} is a run of kind {found!r}, but this goes on with kind {kind!r}. Use its own verb.")
+    return folder, stored
+
+
+def check_same(found: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
+    """Check that the data of a run are those that it began with.
+
+    Args:
+        found, stored: what they are known by, now and then; what is not stored (a run of an older version) is not compared.
+    Raises:
+        TrainingError: they are not.
+    """
+    for key, value in found.items():
+        if value != (before := stored.get(key, value)):
+            raise TrainingError(
+                f"the data have {key.replace('_', ' ')} {value!s:.12}, but this run began with {before!s:.12}. "
+                "Restore them, or start a new run."
+            )
 
 
 def finished(folder: RunFolder, settings: TrainSettings) -> Outcome | None:

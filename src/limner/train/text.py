@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from limner.core.config import ModelConfig
-from limner.core.errors import ConfigError, TrainingError, counted, suggest
+from limner.core.errors import ConfigError, counted, suggest
 from limner.core.output import next_token_loss
 from limner.core.transformer import Transformer
 from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
@@ -33,7 +33,7 @@ from limner.train import machine
 from limner.train.display import watchers_for
 from limner.train.loop import Evaluation, Outcome, Training, Watcher, resolve
 from limner.train.probes import Probe, ask
-from limner.train.resuming import changed_on_the_way, finished
+from limner.train.resuming import changed_on_the_way, check_same, finished, open_run
 from limner.train.run import RunFolder
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.weights.folder import load_model, save_model
@@ -530,9 +530,7 @@ class TextRun:
                 export=self._export,
                 watchers=watchers,
             )
-            if self.resumed and (checkpoint := folder.checkpoints.latest(training.say)) is not None:
-                training.restore(checkpoint)
-            outcome = training.run()
+            outcome = training.run(resumed=self.resumed)
             if outcome.reason == "finished":
                 outcome = replace(outcome, best=self._judge(outcome.step))
             return outcome
@@ -638,11 +636,7 @@ def go_on(
         ConfigError: a setting that cannot change any more.
         TrainingError: its data have changed, or it is of another kind.
     """
-    folder, stored = RunFolder.open(run)
-    if stored.get("kind") != "text":
-        raise TrainingError(
-            f"{run} is a run of kind {stored.get('kind')!r}, but only text can be resumed here. Use its own verb."
-        )
+    folder, stored = open_run(run, "text")
     plan = TextPlan.from_dict(stored["plan"])
     values = dict(split_assignment(assignment) for assignment in assignments)
     settings = changed_on_the_way(TrainSettings.from_dict(stored["train"]), values, folder, partial(_same, plan))
@@ -652,12 +646,7 @@ def go_on(
         corpus = open_corpus(
             replace(plan, text=replace(plan.text, tokenizer=str(folder.path / "tokenizer"))), cache, progress
         )
-    expected = {key: value for key, value in stored["corpus"].items() if key != "cache"}
-    for key, value in _identity(corpus).items():
-        if value != expected[key]:
-            raise TrainingError(
-                f"the data have {key} {value}, but this run began with {expected[key]}. Restore them, or start a new run."
-            )
+    check_same(_identity(corpus), stored["corpus"])
     folder.checkpoints.keep = settings.keep
     choice = Choice(
         ModelConfig.from_dict(stored["model"]), settings, stored["parameters"], stored["flops_per_token"], None
