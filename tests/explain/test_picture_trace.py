@@ -50,7 +50,7 @@ def test_a_picture_is_the_same_whether_it_is_looked_at_or_not(painter: PictureGe
     trace = painter.trace(PROMPT, seed=1, steps=4, sampler=sampler, self_attention=True)
     assert trace.image.tobytes() == picture.image.tobytes()
     np.testing.assert_array_equal(trace.arrays["latents"], np.stack([look.noisy for look in picture.looks]))
-    assert trace.about["replay"] == {"largest_difference": 0.0, "mean_difference": 0.0, "looks": 0}
+    assert trace.about["replay"] is None, "it was recorded, so that there is no difference to speak of"
     assert trace.about["settings"] == picture.settings
     assert trace.looks == [look.number for look in picture.looks]
 
@@ -255,7 +255,9 @@ def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerat
     plain = painted(painter)
     changed = painter.trace(plain, changes=changes)
     assert changed.image.tobytes() == picture.image.tobytes() != plain.image.tobytes()
-    assert changed.about["replay"]["looks"] == 0, "it was painted anew"
+    assert changed.about["replay"] is None, "it was painted anew"
+    assert "recorded while it was painted" in changed._repr_html_()
+    assert "4 looks were looked at again" in trace._repr_html_()
     assert "head_off, weigh_word" in changed._repr_html_()
 
 

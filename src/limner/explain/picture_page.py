@@ -33,10 +33,10 @@ def trace_page(trace: PictureTrace) -> str:
         f"({about['model']['sha256'][:12]}); "
     )
     said += (
-        f"{replay['looks']} looks were looked at again: what is seen is off by {replay['mean_difference']:.2g} in the mean and "
-        f"{replay['largest_difference']:.2g} at most"
-        if replay["looks"]
-        else "seen while it was painted"
+        "recorded while it was painted"
+        if replay is None
+        else f"{replay['looks']} looks were looked at again: what is seen is off by {replay['mean_difference']:.2g} in the "
+        f"mean and {replay['largest_difference']:.2g} at most"
     )
     if about["changes"]:
         said += f"; changed: {', '.join(str(change.get('kind')) for change in about['changes'])}"

@@ -279,7 +279,7 @@ class PictureWatch:
 
         Args:
             looks, detailed: as for ``trace_picture``.
-            again: what was seen at the looks, where they were looked at again.
+            again: what was seen at the looks, where they were looked at again; None: the picture was seen while it was painted.
         Raises:
             ConfigError: a look that is not there.
             DataError: the picture has no looks, or its guidance is 0; or nothing or several pictures were seen.
@@ -314,7 +314,6 @@ class PictureWatch:
                     for layer, weights in enumerate(of_layers):
                         name = f"self_attention.{number}.{layer}"
                         arrays[name], scales[name] = shares(weights.numpy())
-        far = [(again[number] - at[number].seen.float()).abs() for number in chosen.looks] if again else []
         about = {
             "model": self._model(),
             "settings": picture.settings,
@@ -326,11 +325,9 @@ class PictureWatch:
             "shown": chosen.looks,
             "detailed": chosen.detailed,
             "grid": list(grid),
-            "replay": {
-                "largest_difference": max((float(one.max()) for one in far), default=0.0),
-                "mean_difference": sum(float(one.mean()) for one in far) / max(1, len(far)),
-                "looks": len(far),
-            },
+            "replay": None
+            if again is None
+            else _distance([(again[n] - at[n].seen.float()).abs() for n in chosen.looks]),
             "changes": picture.settings.get("changes", []),
         }
         return PictureTrace("picture", about, arrays, scales)
@@ -394,6 +391,15 @@ def _layers_and_heads(painter: PictureGenerator) -> tuple[int, int]:
     cross = stack.block(0).cross_attention
     assert cross is not None
     return stack.num_layers, cross.num_heads
+
+
+def _distance(far: Sequence[Tensor]) -> dict[str, Any]:
+    """How far what was seen again is from the run: absolute differences, one tensor a look."""
+    return {
+        "largest_difference": max(float(one.max()) for one in far),
+        "mean_difference": sum(float(one.mean()) for one in far) / len(far),
+        "looks": len(far),
+    }
 
 
 def _mean(maps: Array, axes: int | tuple[int, ...]) -> Array:
