@@ -331,15 +331,20 @@ def _text_of(
     return window, len(window) - min(came, len(window) - kept), [s for s in steps if s[0] < len(source.ids)], notes
 
 
-def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | None) -> Keeping:
-    reads_only = isinstance(model, TextEncoder)
+def groups_of(model: TextGenerator | TextEncoder) -> set[str]:
+    """The groups of arrays that a model has; what ``keep="everything"`` keeps."""
     possible = set(GROUPS)
-    if reads_only:
+    if isinstance(model, TextEncoder):
         possible -= {"ledger", "lens"}
     elif no_ledger(model.model) is not None:
         possible -= {"ledger"}
     if model.model.head is None:
         possible -= set(OF_WRITERS)
+    return possible
+
+
+def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | None) -> Keeping:
+    possible = groups_of(model)
     if keep is None:
         return _asked(possible - {"lens"})
     if keep == EVERYTHING:
@@ -355,7 +360,7 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
             )
     for name in groups:
         if name not in possible:
-            reason = no_ledger(model.model) if name == "ledger" and not reads_only else None
+            reason = no_ledger(model.model) if name == "ledger" and isinstance(model, TextGenerator) else None
             raise ConfigError(
                 f"keep is {name!r}, but this model has none: {reason or 'it reads and does not say what comes next'}. "
                 "Leave it out."

@@ -271,15 +271,13 @@ def trace_text(studio: Studio, ask: AskTextTrace, job: Job) -> bytes:
 
 def _trace(model: TextGenerator | TextEncoder, source: Any, time: int, changes: Sequence[TextChange]) -> bytes:
     """The trace file; of a long text without the attention, which grows with the square of its length."""
-    from limner.explain.reading import GROUPS
-    from limner.explain.text_trace import EVERYTHING, trace_text
-    from limner.text.encoder import TextEncoder
+    from limner.explain.text_trace import groups_of, trace_text
 
     stack = model.model.config.stack
     heads = sum(stack.block(layer).attention.num_heads for layer in range(stack.num_layers))
     time = min(time, model.context_length)
-    small = heads * time * time <= MOST_ATTENTION or isinstance(model, TextEncoder)
-    keep: Any = EVERYTHING if small else [group for group in GROUPS if group not in ("attention", "rollout")]
+    small = heads * time * time <= MOST_ATTENTION
+    keep = groups_of(model) - (set() if small else {"attention", "rollout"})
     return trace_text(model, source, keep=keep, changes=changes).to_bytes()
 
 
