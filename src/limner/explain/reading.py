@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.core.errors import ConfigError
 from limner.core.layers import Block
 from limner.core.tap import NO_TAP, Chain, Tap
 from limner.core.transformer import Transformer
@@ -47,7 +48,7 @@ class Keeping:
     """What is asked for; each but ``taps`` is a group of a trace's arrays (docs/traces.md).
 
     Attributes:
-        taps: patterns of names in docs/taps.md; what matches is kept whole, as float16.
+        taps: patterns of names in docs/taps.md; what matches is kept whole, as float16, whole numbers as int32.
     """
 
     predictions: bool = False
@@ -101,6 +102,8 @@ def read(
             None: the text's own, and -1.
         tap: changes the pass before anything is kept.
         compare: places, and for each of them tokens whose logits to return, ids of shape (places, tokens).
+    Raises:
+        ConfigError: a pattern of taps that no step has.
     """
     model = front.model
     device = front.device
@@ -176,8 +179,9 @@ class _Watch:
 
     def see(self, full: str, value: Tensor) -> None:
         if self.keeping.taps and self._raw(full):
-            whole = value[0] if value.dim() > 2 else value
-            self.raw.setdefault(full, []).append(_half(whole.detach()).cpu())
+            whole = (value[0] if value.dim() > 2 else value).detach()
+            kept = _half(whole) if whole.is_floating_point() else whole.int()
+            self.raw.setdefault(full, []).append(kept.cpu())
         if full == "embedding.output":
             self._enter(value[0])
         elif full.startswith("layer."):
@@ -287,7 +291,15 @@ class _Watch:
             made, scales["rollout"] = as_bytes(self.rolled)
             arrays["rollout"] = made.cpu().numpy()
         for name, parts in self.raw.items():
-            arrays[f"tap.{name}"] = torch.cat(parts).numpy()
+            # Logits come a few rows at a time. What comes once for each kind of layer is mostly the same of all kinds.
+            values = [torch.cat(parts)] if name == "logits" else _different(parts)
+            for number, value in enumerate(values):
+                arrays[f"tap.{name}" if len(values) == 1 else f"tap.{name}.{number}"] = value.numpy()
+        for pattern in self.keeping.taps:
+            if not any(fnmatchcase(name, pattern) for name in self.raw):
+                raise ConfigError(
+                    f"keep is {pattern!r}, but no step of this model has such a name. Choose one that docs/taps.md lists."
+                )
 
 
 def as_bytes(values: Tensor) -> tuple[Tensor, float]:
@@ -300,6 +312,15 @@ def as_bytes(values: Tensor) -> tuple[Tensor, float]:
 
 def _half(values: Tensor) -> Tensor:
     return values.float().clamp(-HALF, HALF).half()
+
+
+def _different(values: Sequence[Tensor]) -> list[Tensor]:
+    """Each of them once, in their order."""
+    found: list[Tensor] = []
+    for value in values:
+        if not any(torch.equal(value, other) for other in found):
+            found.append(value)
+    return found
 
 
 def _numbers(values: Tensor) -> Array:

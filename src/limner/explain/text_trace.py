@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
 OF_WRITERS = ("predictions", "ledger", "lens")  # groups that need logits for what comes next
 EVERYTHING = "everything"  # for ``keep``
-BARE = ("final_norm", "logits", "places")  # steps whose names have no dot
+BARE = ("final_norm", "logits", "places", "slopes")  # steps whose names have no dot
 
 
 @dataclass(frozen=True)
@@ -277,7 +276,6 @@ def trace_text(
         )
     tap = tap_for(changes, model) if changes else NO_TAP
     seen = read(model, ids, keeping, tap=tap, compare=compare)
-    _check_taps(keeping, seen)
     about = {
         "model": describe(model),
         "run": None if generation is None else _run(generation),
@@ -371,15 +369,6 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
 def _asked(groups: Iterable[str], taps: tuple[str, ...] = ()) -> Keeping:
     named: dict[str, Any] = dict.fromkeys(groups, True)
     return Keeping(**named, taps=taps)
-
-
-def _check_taps(keeping: Keeping, seen: Reading) -> None:
-    kept = [name.removeprefix("tap.") for name in seen.arrays if name.startswith("tap.")]
-    for pattern in keeping.taps:
-        if not any(fnmatchcase(name, pattern) for name in kept):
-            raise ConfigError(
-                f"keep is {pattern!r}, but no step of this model has such a name. docs/taps.md lists them."
-            )
 
 
 def _distance(generation: Generation | None, steps: list[tuple[int, int]], seen: Reading) -> dict[str, Any] | None:
