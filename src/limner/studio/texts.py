@@ -14,6 +14,7 @@ from limner.studio.wire import Endpoint, candidate, prompt_of, token
 
 if TYPE_CHECKING:
     from limner.explain.changes import TextChange
+    from limner.models import Entry
     from limner.studio.state import Studio
     from limner.studio.worker import Job
     from limner.text.encoder import TextEncoder
@@ -48,17 +49,18 @@ def tokens(studio: Studio, ask: AskTokens, job: Job) -> dict[str, Any]:
         raise ConfigError(
             f"{len(ask.models)} models are given, but 1 to {MOST_TOKENIZERS} stand side by side. Choose so many."
         )
-    entries = {entry.name: entry for entry in studio.shelf.entries()}
+    entries = studio.shelf.entries()
     return {"tokenizers": [_read_by(studio, name, ask.text, entries) for name in ask.models]}
 
 
-def _read_by(studio: Studio, name: str, text: str, entries: dict[str, Any]) -> dict[str, Any]:
-    folder, _ = studio.shelf.place(name)
+def _read_by(studio: Studio, name: str, text: str, entries: Sequence[Entry]) -> dict[str, Any]:
+    folder, _ = studio.shelf.place(name, entries)
     file = (folder if (folder / "tokenizer.json").exists() else folder / "model") / "tokenizer.json"
     if not file.is_file():
         raise ConfigError(f"the model is {name!r}, but it has no tokenizer. Choose one that reads texts or prompts.")
     tokenizer, replay = _tokenizer(file, file.stat().st_mtime_ns)
-    known = entries.get(name.rpartition("@")[0] or name)
+    listed = name.rpartition("@")[0] or name
+    known = next((entry for entry in entries if entry.name == listed), None)
     return {
         "model": name,
         "kind": tokenizer.kind,
