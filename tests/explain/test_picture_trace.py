@@ -16,7 +16,7 @@ import limner
 from limner.core.errors import ConfigError, DataError, WeightsError
 from limner.core.tap import Recorder
 from limner.explain import picture_trace
-from limner.explain.picture_changes import HeadOff, WeighWord
+from limner.explain.picture_changes import PictureHeadOff, WeighWord
 from limner.explain.picture_trace import PictureTrace, trace_picture
 from limner.explain.trace import Trace
 from limner.picture.autoencoder import AutoencoderConfig
@@ -247,7 +247,7 @@ def test_an_empty_prompt_has_no_words(painter: PictureGenerator, tmp_path: Path)
 
 
 def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerator) -> None:
-    changes = [HeadOff(1, 0), WeighWord(1, 3.0)]
+    changes = [PictureHeadOff(1, 0), WeighWord(1, 3.0)]
     picture = limner.paint_changed(painter, PROMPT, changes, seed=1, steps=4)
     trace = painter.trace(picture)
     assert trace.about["changes"] == [change.to_dict() for change in changes]
@@ -263,7 +263,7 @@ def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerat
 
 def test_changes_that_come_one_by_one_are_made(painter: PictureGenerator) -> None:
     picture = painted(painter)
-    change = HeadOff(1, 0)
+    change = PictureHeadOff(1, 0)
     for source in (picture, PROMPT):
         values = {} if source is picture else {"seed": 1, "steps": 4}
         trace = painter.trace(source, changes=iter([change]), **values)
