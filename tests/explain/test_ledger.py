@@ -10,7 +10,7 @@ import torch
 
 from limner.core.errors import ConfigError
 from limner.core.tap import Recorder
-from limner.explain.ledger import ledger
+from limner.explain.logit import ledger
 from limner.models import load
 from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer

@@ -367,7 +367,7 @@ def test_slopes_of_kinds_that_differ_in_them_are_kept_of_each(words: Tokenizer) 
     )
     whole = mixed.trace(TEXT, keep="everything")
     assert [len(whole.attention(layer)) for layer in range(4)] == [2, 4, 2, 4]
-    with pytest.raises(ConfigError, match="head is 3, but the model has 2"):
+    with pytest.raises(ConfigError, match="head is 3, but layer 0 has 2 heads"):
         whole.attention(0, 3)
 
 

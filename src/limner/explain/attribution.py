@@ -17,7 +17,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, suggest
 from limner.core.tap import Editor
-from limner.explain.ledger import resolve, token_id
+from limner.explain.words import resolve, token_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

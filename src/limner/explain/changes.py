@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
 
 import torch
@@ -23,6 +23,8 @@ from limner.core.errors import ConfigError, suggest
 from limner.core.tap import NO_TAP, Recorder, Tap
 from limner.explain.change_kinds import Change, Kinds, nothing, silenced
 from limner.explain.checks import check_number
+from limner.explain.guess import Guess, best_guesses
+from limner.explain.words import read_ids
 from limner.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -253,14 +255,10 @@ def _block(change: TextChange, layer: int, model: TextGenerator | TextEncoder) -
     return stack.block(layer)
 
 
-def _read(text: str, model: TextGenerator | TextEncoder) -> list[int]:
-    return model.read(text) if isinstance(model, TextEncoder) else model.read_prompt(text, window=None)
-
-
 @torch.inference_mode()
 def _seen(name: str, text: str, model: TextGenerator | TextEncoder) -> tuple[Tensor, list[int]]:
     """A step's value while a text is read, and the text's ids."""
-    ids = _read(text, model)
+    ids = read_ids(model, text)
     tap = Recorder([name])
     model.model.hidden(torch.tensor([ids], device=model.device), tap=tap)
     return tap[name][0], ids
@@ -308,15 +306,6 @@ def _direction(change: Steer, model: TextGenerator | TextEncoder) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """A token that might come next, and how likely it is."""
-
-    id: int
-    text: str
-    probability: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One prompt, read and continued as the model is and as it was changed.
 
@@ -338,7 +327,7 @@ class Comparison:
         """Plain JSON values."""
 
         def listed(guesses: list[Guess]) -> dict[str, Any]:
-            return {"candidates": [{"id": g.id, "text": g.text, "probability": g.probability} for g in guesses]}
+            return {"candidates": [asdict(guess) for guess in guesses]}
 
         return {
             "prompt": self.prompt, "changes": [change.to_dict() for change in self.changes],
@@ -374,7 +363,7 @@ def compare(
     if count < 1:
         raise ConfigError(f"count is {count}, but at least one token is shown. Choose 1 or more.")
     changes = read_changes(changes)
-    ids = generator.read_prompt(prompt, window=None)
+    ids = read_ids(generator, prompt)
     rows = torch.tensor([ids], device=generator.device)
     logs = []
     for tap in (NO_TAP, tap_for(changes, generator)):
@@ -391,12 +380,6 @@ def compare(
     bits = float((logs[0].exp() * (logs[0] - logs[1])).sum()) / torch.log(torch.tensor(2.0)).item()
     shown = prompt if isinstance(prompt, str) else generator.tokenizer.decode(ids)
     return Comparison(
-        shown, changes, _guesses(generator, logs[0], count), _guesses(generator, logs[1], count), max(bits, 0.0),
+        shown, changes, best_guesses(generator, logs[0], count), best_guesses(generator, logs[1], count), max(bits, 0.0),
         texts[0], texts[1],
     )  # fmt: skip
-
-
-def _guesses(generator: TextGenerator, logs: Tensor, count: int) -> list[Guess]:
-    best = logs.topk(min(count, len(logs)))
-    pairs = zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
-    return [Guess(id, generator.token_text(id), share) for id, share in pairs]

@@ -23,6 +23,7 @@ from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Editor, Tap
 from limner.explain.change_kinds import Change, Kinds, nothing, silenced
 from limner.explain.checks import check_number
+from limner.explain.picture_page import comparison_page
 from limner.picture.painting import PaintSettings, Picture, looks_of, new_seed
 from limner.picture.prompts import WORD, as_read
 from limner.picture.words import check_words_count
@@ -135,7 +136,7 @@ def read_changes(values: Iterable[PictureChange | Mapping[str, Any]]) -> tuple[P
 # ── words ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find_word(words: Sequence[str], word: str | int) -> int:
+def word_number(words: Sequence[str], word: str | int) -> int:
     """Which of a prompt's words is meant, by its number or by itself.
 
     Args:
@@ -178,7 +179,7 @@ def change_prompt(
     for change in changes:
         match change:
             case RemoveWord(word=word) | ReplaceWord(word=word):
-                if find_word(words, word) in others:
+                if word_number(words, word) in others:
                     raise ConfigError(
                         f"word {word} is changed twice, but it can only be once. Drop one of the changes."
                     )
@@ -194,7 +195,7 @@ def change_prompt(
     def counted(change: PictureChange) -> PictureChange:
         if not isinstance(change, WeighWord):
             return change
-        if find_word(words, change.word) in others:
+        if word_number(words, change.word) in others:
             raise ConfigError(
                 f"word {change.word} is weighed and removed or replaced, but it can only be one. Drop one of the changes."
             )
@@ -229,7 +230,7 @@ def change_tap(
         if isinstance(change, WeighWord):
             check_words_count({"guidance": guidance})
             words = painter.word_places(prompt)
-            _, places = words[find_word([word for word, _ in words], change.word)]
+            _, places = words[word_number([word for word, _ in words], change.word)]
             if change.weight == 1.0:
                 continue
             step, edit = "layer.*.cross_attention.weights", partial(_weighed, places, change.weight)
@@ -382,9 +383,9 @@ class PictureComparison:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: both, and where they differ."""
-        from limner.explain.picture_page import comparison_page
-
-        return comparison_page(self)
+        kinds = ", ".join(str(change.to_dict()) for change in self.changes)
+        said = f"Changed: {kinds or 'nothing'}. Mean difference {self.changed():.2%} of the way from black to white."
+        return comparison_page(said, self.before.image, self.after.image, self.difference)
 
 
 def compare_pictures(

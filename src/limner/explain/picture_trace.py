@@ -18,11 +18,12 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
-from limner.explain.picture_changes import PictureChange, find_word, plan, read_changes
-from limner.explain.trace import Array, Trace, load_trace, shares
+from limner.explain.picture_changes import PictureChange, plan, read_changes, word_number
+from limner.explain.picture_page import WordRow, trace_page
+from limner.explain.trace import Array, Trace, as_bytes, load_trace
 from limner.picture.config import Flow
 from limner.picture.denoiser import patchify
-from limner.picture.filmstrip import spread
+from limner.picture.filmstrip import MOST_COLUMNS, spread
 from limner.picture.painting import Given, Look, PaintSettings, Picture
 from limner.picture.process import levels, read
 from limner.picture.words import WEIGHTS, add_words, by_look, check_words_count, of_prompt
@@ -102,7 +103,7 @@ class PictureTrace(Trace):
         Raises:
             ConfigError: there is no such word, look, layer or head.
         """
-        number = find_word(self.words, word)
+        number = word_number(self.words, word)
         if layer is None and head is None:
             maps = self["words"][:, number]
             return _mean(maps if look is None else maps[self._place(look, self.looks)][None], 0)
@@ -176,9 +177,36 @@ class PictureTrace(Trace):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the way from noise to picture, and where each word was."""
-        from limner.explain.picture_page import trace_page
+        kept = [self.looks[at] for at in spread(len(self.looks), MOST_COLUMNS)]
+        shown = {"given": [self.given(look) for look in kept], "seen": [self.seen(look) for look in kept]}
+        words = [
+            WordRow(
+                word,
+                [self.word_map(number, look=look) for look in kept],
+                self.word_map(number),
+                float(self["words"][:, number].max(initial=0.0)),
+            )
+            for number, word in enumerate(self.words)
+        ]
+        return trace_page(self._said(), kept, self.image, shown, words)
 
-        return trace_page(self)
+    def _said(self) -> str:
+        """What was painted, by whom, and how far what is shown is from that."""
+        about, settings, replay = self.about, self.about["settings"], self.about["replay"]
+        said = (
+            f"“{settings['prompt']}”, seed {settings['seed']}, by {about['model']['name'] or 'a model'} "
+            f"({about['model']['sha256'][:12]}); "
+        )
+        if replay is None:
+            said += "recorded while it was painted"
+        else:
+            said += (
+                f"{replay['looks']} looks were looked at again: what is seen is off by {replay['mean_difference']:.2g} in the "
+                f"mean and {replay['largest_difference']:.2g} at most"
+            )
+        if about["changes"]:
+            said += f"; changed: {', '.join(str(change.get('kind')) for change in about['changes'])}"
+        return said
 
 
 def trace_picture(
@@ -368,13 +396,13 @@ class PictureWatch:
         }
         scales: dict[str, float] = {}
         for name, part in parts.items():
-            arrays[name], scales[name] = shares(part.numpy())
+            arrays[name], scales[name] = as_bytes(part)
         arrays |= self._guided(picture, at, chosen, grid)
         for path, (weights, *_) in self._own.values.items():
             _, number, _, layer, *_ = path.split(".")
             if int(number) in chosen.detailed:
                 name = f"self_attention.{number}.{layer}"
-                arrays[name], scales[name] = shares(weights.float().numpy())
+                arrays[name], scales[name] = as_bytes(weights)
         about = {
             "model": self._model(),
             "settings": picture.settings,

@@ -22,6 +22,7 @@ from limner.core.layers import Block
 from limner.core.tap import NO_TAP, Chain, Tap
 from limner.core.transformer import Transformer
 from limner.explain.ledger import Book, head_matrix, spread, stack_of
+from limner.explain.trace import as_bytes
 from limner.models import bfloat16_helps
 from limner.text.sampling import top_candidates
 
@@ -219,8 +220,7 @@ class _Watch:
     def _weights(self, layer: int, weights: Tensor) -> None:
         if self.keeping.attention:
             name = f"attention.{layer}"
-            made, self.made.scales[name] = as_bytes(weights)
-            self.made.arrays[name] = made.cpu().numpy()
+            self.made.arrays[name], self.made.scales[name] = as_bytes(weights)
         if self.keeping.rollout:
             # Half of what a place gives on is its own (Abnar & Zuidema 2020, arXiv:2005.00928).
             mean = weights.float().mean(dim=0).mul_(0.5)
@@ -288,8 +288,7 @@ class _Watch:
             arrays["neurons.ids"] = torch.stack([ids for ids, _ in padded]).cpu().numpy()
             arrays["neurons.values"] = torch.stack([values for _, values in padded]).cpu().numpy()
         if self.rolled is not None:
-            made, scales["rollout"] = as_bytes(self.rolled)
-            arrays["rollout"] = made.cpu().numpy()
+            arrays["rollout"], scales["rollout"] = as_bytes(self.rolled)
         for name, parts in self.raw.items():
             # Logits come a few rows at a time. What comes once for each kind of layer is mostly the same of all kinds.
             values = [torch.cat(parts)] if name == "logits" else _different(parts)
@@ -300,14 +299,6 @@ class _Watch:
                 raise ConfigError(
                     f"keep is {pattern!r}, but no step of this model has such a name. Choose one that docs/taps.md lists."
                 )
-
-
-def as_bytes(values: Tensor) -> tuple[Tensor, float]:
-    """``limner.explain.trace.shares`` for a tensor: bytes, and what 255 stands for."""
-    scale = float(values.max()) if values.numel() else 0.0
-    if not scale > 0.0:
-        return torch.zeros(values.shape, dtype=torch.uint8), 0.0
-    return values.float().mul(255 / scale).round_().clamp_(0, 255).to(torch.uint8), scale
 
 
 def _half(values: Tensor) -> Tensor:

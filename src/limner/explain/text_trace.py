@@ -10,7 +10,6 @@ docs/traces.md lists the arrays.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,15 @@ from limner.core.config import ALiBiPositions, LearnedPositions, ModelConfig, Ro
 from limner.core.errors import ConfigError, suggest
 from limner.core.tap import NO_TAP
 from limner.explain.changes import TextChange, read_changes, tap_for
+from limner.explain.checks import check_number, check_place
 from limner.explain.ledger import no_ledger
+from limner.explain.notebook import show_text
 from limner.explain.reading import GROUPS, TEMPERATURES, Keeping, Reading, read
 from limner.explain.trace import Trace
+from limner.explain.words import read_ids
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
-from limner.text.record import Generation
+from limner.text.record import Candidate, Generation
 from limner.text.sampling import SMALLEST, Sampling
 
 if TYPE_CHECKING:
@@ -36,24 +38,6 @@ if TYPE_CHECKING:
 OF_WRITERS = ("predictions", "ledger", "lens")  # groups that need logits for what comes next
 EVERYTHING = "everything"  # for ``keep``
 BARE = ("final_norm", "logits", "places", "slopes")  # steps whose names have no dot
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One token that might come next.
-
-    Attributes:
-        logprob: natural logarithm of its probability, before temperature and filters.
-    """
-
-    id: int
-    logprob: float
-    logit: float
-
-    @property
-    def probability(self) -> float:
-        """Before temperature and filters."""
-        return math.exp(self.logprob)
 
 
 @dataclass(frozen=True)
@@ -113,12 +97,7 @@ class TextTrace(Trace):
         Raises:
             ConfigError: there is no such token.
         """
-        count = len(self.about["tokens"])
-        if not -count <= place < count:
-            raise ConfigError(
-                f"place is {place}, but the trace has {count} tokens. Choose from 0 to {count - 1}, or -1 for the last."
-            )
-        return place % count
+        return check_place(place, len(self.about["tokens"]), "the trace")
 
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -132,11 +111,11 @@ class TextTrace(Trace):
         Raises:
             ConfigError: no such layer or head, or attention was not asked for.
         """
-        _within("layer", layer, self.layers)
+        check_number("layer", layer, self.layers, "layer")
         weights: Floats = self._needed(f"attention.{layer}", "attention")
         if head is None:
             return weights
-        _within("head", head, len(weights))
+        check_number("head", head, len(weights), "head", f"layer {layer}")
         chosen: Floats = weights[head]
         return chosen
 
@@ -146,7 +125,7 @@ class TextTrace(Trace):
         logits = self._needed("candidates.logits", "predictions")[place][:count]
         total = float(self["logsumexp"][place, TEMPERATURES.index(1.0)])
         ids = self["candidates.ids"][place]
-        return [Candidate(int(id), float(logit) - total, float(logit)) for id, logit in zip(ids, logits, strict=False)]
+        return [Candidate(int(id), float(logit) - total) for id, logit in zip(ids, logits, strict=False)]
 
     def distribution(
         self, place: int = -1, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
@@ -219,19 +198,18 @@ class TextTrace(Trace):
 
     def _repr_html_(self) -> str:
         """For notebooks: the text, coloured by surprise, and what else might have come."""
-        from limner.explain.notebook import show_text
+        kept = "candidates.logits" in self
 
-        return show_text(self)
+        def likely(place: int, count: int) -> list[tuple[str, float]]:
+            found = self.candidates(place, count) if kept else []
+            return [(self.text(candidate.id), candidate.probability) for candidate in found]
+
+        return show_text(self.about, self["logprobs"].tolist() if "logprobs" in self else None, likely)
 
 
 def _log_sum(values: NDArray[np.float64]) -> float:
     best = values.max()
     return float(best + np.log(np.exp(values - best).sum()))
-
-
-def _within(what: str, number: int, count: int) -> None:
-    if not 0 <= number < count:
-        raise ConfigError(f"{what} is {number}, but the model has {count}. Choose from 0 to {count - 1}.")
 
 
 # ── making one ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,14 +272,11 @@ def _text_of(
     model: TextGenerator | TextEncoder, source: str | Sequence[int] | Generation
 ) -> tuple[list[int], int, list[tuple[int, int]], list[str]]:
     """The ids to read, where what was written begins, which step was drawn after which place, and what to say."""
-    if isinstance(model, TextEncoder):
-        if isinstance(source, Generation):
-            raise ConfigError("the source is a Generation, but an encoder does not write. Give a text or ids.")
-        ids = model.read(source) if isinstance(source, str) else model.check(source)
-        return ids, len(ids), [], []
     if not isinstance(source, Generation):
-        ids = model.read_prompt(source, window=None)
+        ids = read_ids(model, source)
         return ids, len(ids), [], []
+    if isinstance(model, TextEncoder):
+        raise ConfigError("the source is a Generation, but an encoder does not write. Give a text or ids.")
     model.check_ids([*source.prompt_ids, *source.ids])
     window = model.slid(list(source.prompt_ids))
     dropped, first_step, first_place = len(source.prompt_ids) - len(window), 0, len(window) - 1

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from safetensors.numpy import save as save_bytes
 
 from limner.core.errors import DataError, suggest
 from limner.weights.files import reason, refuse_pickle, whole_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT, VERSION = "limner-trace", 1
 KINDS = ("text", "picture")
@@ -95,12 +98,13 @@ class Trace(Mapping[str, Array]):
             ) from problem
 
 
-def shares(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], float]:
+def as_bytes(values: Tensor) -> tuple[NDArray[np.uint8], float]:
     """Values from 0 up as bytes, and the value that 255 stands for: an error of at most a 510th of the largest."""
-    scale = float(values.max(initial=0.0))
+    scale = float(values.max()) if values.numel() else 0.0
     if not scale > 0.0:
-        return np.zeros(values.shape, np.uint8), 0.0
-    return (values * (255 / scale)).round().clip(0, 255).astype(np.uint8), scale
+        return np.zeros(tuple(values.shape), np.uint8), 0.0
+    made: NDArray[np.uint8] = values.float().mul(255 / scale).round_().clamp_(0, 255).byte().cpu().numpy()
+    return made, scale
 
 
 def load_trace(path: Path | str) -> Trace:

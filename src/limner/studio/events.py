@@ -56,7 +56,9 @@ class EventsFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._forget()
+        self._place = 0
+        self._last = b""
+        self._summary = Summary()
 
     def summary(self) -> Summary:
         """As the file is now; a line that is still being written waits."""

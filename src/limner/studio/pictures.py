@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from limner.core.errors import ConfigError
-from limner.studio.wire import Endpoint, data_url
+from limner.picture.data_url import picture_url
+from limner.studio.wire import Endpoint
 
 if TYPE_CHECKING:
     from limner.picture.painting import Look
@@ -52,7 +53,7 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
     painter = studio.shelf.painter(ask.model)
 
     def on_step(number: int, total: int, look: Look) -> None:
-        job.emit("look", number=look.number, of=total, time=look.time, seen=data_url(painter.show(look.seen)))
+        job.emit("look", number=look.number, of=total, time=look.time, seen=picture_url(painter.show(look.seen)))
 
     trace = trace_picture(
         painter,
@@ -68,7 +69,7 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
     )
     return {
         "trace": studio.traces.keep(trace.to_bytes()),
-        "picture": data_url(trace.image, exact=True),
+        "picture": picture_url(trace.image, exact=True),
         "settings": trace.about["settings"],
         "notes": trace.about["notes"],
     }

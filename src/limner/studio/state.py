@@ -8,7 +8,7 @@ from pathlib import Path
 from limner.studio.events import EventsFile
 from limner.studio.shelf import Shelf
 from limner.studio.traces import EXAMPLES, Traces
-from limner.studio.vectors import Words
+from limner.studio.words import Words
 from limner.studio.worker import Worker
 
 PAGES = Path(__file__).parents[1] / "assets" / "web" / "studio"

@@ -247,7 +247,7 @@ class AskTextTrace:
 def trace_text(studio: Studio, ask: AskTextTrace, job: Job) -> bytes:
     """Read a text and keep what happened in it."""
     from limner.explain.changes import change_from_dict
-    from limner.text.encoder import TextEncoder
+    from limner.explain.words import read_ids
 
     given = [name for name in ("text", "ids", "generation", "trace") if getattr(ask, name) is not None]
     if len(given) != 1:
@@ -265,7 +265,7 @@ def trace_text(studio: Studio, ask: AskTextTrace, job: Job) -> bytes:
         if name != ask.model:
             raise ConfigError(f"the model is {ask.model!r}, but the text was written by {name!r}. Choose that model.")
     if isinstance(source, str):
-        source = model.read(source) if isinstance(model, TextEncoder) else model.read_prompt(source, window=None)
+        source = read_ids(model, source)
     written = isinstance(source, tuple | list)
     job.check()
     return _trace(model, source, len(source) if written else len(source.prompt_ids) + len(source.ids), changes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import ConfigError, DataError, WeightsError
+from limner.picture.data_url import data_url
 from limner.studio.events import Summary, read_new, thinned
 from limner.studio.wire import Endpoint, Event
 
@@ -209,8 +209,7 @@ def sample(studio: Studio, ask: AskSample, job: Job) -> dict[str, Any]:
     step = int(ask.step) if ask.step.isascii() and ask.step.isdigit() else -1
     if step not in known:
         raise DataError(f"the step is {ask.step!r:.40}, but samples were painted at {known[:20]}. Choose one of these.")
-    picture = base64.b64encode((folder / SAMPLES / f"step-{step:07}.png").read_bytes()).decode()
-    return {"step": step, "picture": f"data:image/png;base64,{picture}"}
+    return {"step": step, "picture": data_url((folder / SAMPLES / f"step-{step:07}.png").read_bytes(), "png")}
 
 
 def _steps_painted(folder: Path) -> list[int]:
