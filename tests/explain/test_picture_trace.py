@@ -363,5 +363,5 @@ def test_what_a_trace_does_not_hold_is_said(painter: PictureGenerator) -> None:
         trace.word_map("fox", layer=2)
     with pytest.raises(ConfigError, match="head is -1"):
         trace.word_map("fox", head=-1)
-    with pytest.raises(KeyError, match=r"no 'attention\.0'"):
+    with pytest.raises(KeyError, match=r"name is 'attention\.0', but"):
         trace["attention.0"]

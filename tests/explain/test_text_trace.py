@@ -387,7 +387,7 @@ def test_what_cannot_be_asked_for_is_named(rotary: TextGenerator, encoder: TextE
     with pytest.raises(ConfigError, match="source is a Generation"):
         trace_text(encoder, rotary.generate("Tom", max_tokens=2))
     trace = rotary.trace(TEXT, keep="stream")
-    with pytest.raises(ConfigError, match=r"no 'attention\.0': attention was not asked for"):
+    with pytest.raises(ConfigError, match=r"attention\.0 is asked for, but the trace has none: attention was not kept"):
         trace.attention(0)
     with pytest.raises(ConfigError, match="layer is 2, but the model has 2"):
         trace.attention(2)

@@ -45,7 +45,7 @@ def test_halves_are_read_as_plain_floats(trace: Trace) -> None:
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest(trace: Trace) -> None:
-    with pytest.raises(KeyError, match=r"no 'attention\.1'.*attention\.0"):
+    with pytest.raises(KeyError, match=r"name is 'attention\.1', but.*attention\.0"):
         trace["attention.1"]
 
 

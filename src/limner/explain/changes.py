@@ -108,7 +108,7 @@ class Steer(Change):
     def __post_init__(self) -> None:
         if not math.isfinite(self.strength):
             raise ConfigError(
-                f"strength is {self.strength:g}, but a direction is added a finite number of times. 2 is usual."
+                f"strength is {self.strength:g}, but a direction is added a finite number of times. Choose another number; 2 is usual."
             )
 
 

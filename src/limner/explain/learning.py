@@ -96,7 +96,9 @@ def take_apart(generator: TextGenerator, text: str, *, rate: float = 0.1) -> Lea
         DataError: the text is one token, of which nothing can be learned; the model cannot say how it should change.
     """
     if not (math.isfinite(rate) and 0.0 < rate <= LARGEST_RATE):
-        raise ConfigError(f"rate is {rate:g}, but it goes from above 0 to {LARGEST_RATE:g}. 0.1 is usual.")
+        raise ConfigError(
+            f"rate is {rate:g}, but it goes from above 0 to {LARGEST_RATE:g}. Choose such a one; 0.1 is usual."
+        )
     ids = generator.read_prompt(text, window=None)
     if len(ids) < 2:
         raise DataError("the text is 1 token long, but learning is guessing the next one. Give a word or two.")

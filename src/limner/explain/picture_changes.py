@@ -65,7 +65,7 @@ class WeighWord(Change):
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and 0.0 <= self.weight <= MOST_WEIGHT):
             raise ConfigError(
-                f"weight is {self.weight:g}, but a word is weighed with 0 to {MOST_WEIGHT:g}. 0.3 to 4 is usual."
+                f"weight is {self.weight:g}, but a word is weighed with 0 to {MOST_WEIGHT:g}. Choose between; 0.3 to 4 is usual."
             )
 
 

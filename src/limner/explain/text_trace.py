@@ -191,7 +191,7 @@ class TextTrace(Trace):
     def _needed(self, name: str, group: str) -> Any:
         if name not in self.arrays:
             raise ConfigError(
-                f"the trace has no {name!r}: {group} was not asked for, or this kind of model has none. "
+                f"{name} is asked for, but the trace has none: {group} was not kept, or this kind of model has none. "
                 f"Make it with keep=({group!r},) or without keep."
             )
         return self[name]

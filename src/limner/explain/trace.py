@@ -60,7 +60,7 @@ class Trace(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name not in self.arrays:
-            raise KeyError(f"the trace has no {name!r}. {suggest(name, self.arrays)}")
+            raise KeyError(f"the name is {name!r}, but the trace has no such array. {suggest(name, self.arrays)}")
         array = self.arrays[name]
         if name in self.scales:
             return array.astype(np.float32) * np.float32(self.scales[name] / 255)
@@ -94,7 +94,7 @@ class Trace(Mapping[str, Array]):
                 fresh.write_bytes(self.to_bytes())
         except OSError as problem:
             raise DataError(
-                f"{path} cannot be written: {reason(problem)}. Choose another place or free some space."
+                f"{path} cannot be written: {reason(problem)}, but a trace is saved as a file. Choose another place or free some space."
             ) from problem
 
 
@@ -121,7 +121,9 @@ def load_trace(path: Path | str) -> Trace:
             raise DataError(f"{path} is {size:,} bytes long, but a trace is at most {MOST_BYTES:,}. Give a trace file.")
         return trace_of(path.read_bytes(), str(path))
     except OSError as problem:
-        raise DataError(f"{path} cannot be read: {reason(problem)}. Give a file that Trace.save wrote.") from problem
+        raise DataError(
+            f"{path} cannot be read: {reason(problem)}, but a trace is a file. Give one that Trace.save wrote."
+        ) from problem
 
 
 def trace_of(content: bytes, name: str = "the trace") -> Trace:
@@ -141,7 +143,9 @@ def trace_of(content: bytes, name: str = "the trace") -> Trace:
     except (*WRONG, SafetensorError):
         fits = False
     if not fits:
-        raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
+        raise DataError(
+            f"{name} is damaged: its numbers are not what its header says, but they must be. Copy it again."
+        )
     return _class_of(kind)(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})
 
 
@@ -159,7 +163,9 @@ def read_about(path: Path | str) -> tuple[str, dict[str, Any]]:
             length = int.from_bytes(start, "little")
             content = start + (file.read(length) if length <= LONGEST_HEADER else b"")
     except OSError as problem:
-        raise DataError(f"{path} cannot be read: {reason(problem)}. Give a file that Trace.save wrote.") from problem
+        raise DataError(
+            f"{path} cannot be read: {reason(problem)}, but a trace is a file. Give one that Trace.save wrote."
+        ) from problem
     try:
         said = json.loads(_noted(content, str(path))["trace"])
         kind, about = said["kind"], said["about"]
@@ -169,7 +175,7 @@ def read_about(path: Path | str) -> tuple[str, dict[str, Any]]:
             raise
         fits = False
     if not fits:
-        raise DataError(f"{path} is damaged: its header is not what a trace has. Copy it again.")
+        raise DataError(f"{path} is damaged: its header is not what a trace has, but it must be. Copy it again.")
     return kind, about
 
 
@@ -183,7 +189,8 @@ def _noted(content: bytes, name: str) -> dict[str, Any]:
         noted = None
     if not isinstance(noted, dict) or noted.get("format") != FORMAT:
         raise DataError(
-            f"{name} is no trace: its header is cut off or of another format. Give a file that Trace.save wrote."
+            f"{name} is no trace: its header is cut off or of another format, but a trace is opened by it. "
+            "Give a file that Trace.save wrote."
         )
     if noted.get("version") != str(VERSION):
         raise DataError(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from limner.core.errors import ConfigError, DataError, TokenizerError
+from limner.core.errors import ConfigError, DataError, TokenizerError, counted
 from limner.core.tap import Recorder
 from limner.explain.checks import check_place
 from limner.text.encoder import TextEncoder
@@ -125,7 +125,7 @@ def token_id(generator: TextGenerator, token: int | str, what: str) -> int:
         found = generator.tokenizer.encode(token)
         if len(found) != 1:
             raise ConfigError(
-                f"{what} is {token!r}, which is {len(found)} tokens of this model. Give one token's text or its id."
+                f"{what} is {token!r}, but that is {counted(len(found), 'token')} of this model and not one. Give one token's text or its id."
             )
         return found[0]
     if not 0 <= token < generator.tokenizer.vocab_size:

@@ -46,7 +46,9 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
 
     wanted = ask.settings
     if wanted.steps > MOST_STEPS:
-        raise ConfigError(f"steps is {wanted.steps}, but the studio takes at most {MOST_STEPS}. 25 is usual.")
+        raise ConfigError(
+            f"steps is {wanted.steps}, but the studio takes at most {MOST_STEPS}. Choose fewer; 25 is usual."
+        )
     if (wanted.width is None) != (wanted.height is None):
         raise ConfigError("only one of width and height is given, but a picture has both. Give both or neither.")
     size = None if wanted.width is None or wanted.height is None else (wanted.height, wanted.width)

@@ -105,7 +105,9 @@ def parse_json(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=refuse)
     except (ValueError, RecursionError) as problem:
-        raise DataError(f"the request cannot be read as JSON: {problem}. Send an object in UTF-8.") from None
+        raise DataError(
+            f"the request cannot be read as JSON: {problem}, but a question is an object of it. Send an object in UTF-8."
+        ) from None
 
 
 def to_json(values: Any) -> bytes:
