@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from limner.explain.changes import compare as compare
     from limner.explain.changes import tap_for as tap_for
     from limner.explain.drift import drift as drift
-    from limner.explain.ledger import ledger as ledger
+    from limner.explain.logit import ledger as ledger
     from limner.explain.order import compare_order as compare_order
     from limner.explain.picture_causal import picture_causal_map as picture_causal_map
     from limner.explain.picture_changes import PictureChange as PictureChange
@@ -117,7 +117,7 @@ _HOMES = {
         "compare",
         "tap_for",
     ),
-    "limner.explain.ledger": ("ledger",),
+    "limner.explain.logit": ("ledger",),
     "limner.explain.text_trace": ("TextTrace", "trace_text"),
     "limner.explain.trace": ("Trace", "load_trace"),
     "limner.explain.drift": ("drift",),

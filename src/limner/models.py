@@ -78,13 +78,15 @@ class Entry:
         return asdict(self)
 
 
-def catalogue(folders: Iterable[Path | str] = ()) -> list[Entry]:
+def catalogue(folders: Iterable[Path | str] = (), *, named: bool = True) -> list[Entry]:
     """What can be loaded: bundled models, those of packages, those in ``$LIMNER_MODELS``, and those in folders given.
 
     Args:
         folders: model folders, run folders, or directories of such.
+        named: False: those in the folders alone.
     """
-    found = [*_named().items(), *((path.name, path) for folder in folders for path in _models_in(Path(folder)))]
+    found = list(_named().items()) if named else []
+    found += [(path.name, path) for folder in folders for path in _models_in(Path(folder))]
     return [_entry(name, path) for name, path in found]
 
 

@@ -37,6 +37,8 @@ def test_paint_and_find_where_a_word_went(visit: Visit) -> None:
     page.get_by_role("spinbutton", name="Seed", exact=True).fill("3")
     page.get_by_role("button", name="Paint", exact=True).click()
     painted(page)
+    expect(page.get_by_text("recorded while it was painted").first).to_be_visible()
+    expect(page.get_by_text("replay within")).to_have_count(0)
     expect(page).to_have_url(containing("seed=3"))
 
     words = page.get_by_role("group", name="Words of the prompt")

@@ -85,7 +85,7 @@ def test_the_model_learns_nothing_from_it(rotary: TextGenerator) -> None:
 def test_what_cannot_be_attributed_is_said(rotary: TextGenerator) -> None:
     with pytest.raises(ConfigError, match="method is 'integrated'"):
         attribute(rotary, TEXT, method="integrated")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="the baseline is 'zero', which is"):
+    with pytest.raises(ConfigError, match="the baseline is 'zero', but that is 4 tokens"):
         attribute(rotary, TEXT, method="integrated_gradients", baseline="zero")
     with pytest.raises(ConfigError, match="the baseline is 777"):
         attribute(rotary, TEXT, method="integrated_gradients", baseline=777)

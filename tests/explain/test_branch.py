@@ -101,7 +101,7 @@ def test_without_a_record_there_is_none(rotary: TextGenerator) -> None:
 
 def test_what_cannot_be_branched_is_said(rotary: TextGenerator) -> None:
     made = rotary.generate(TEXT, seed=5, max_tokens=10)
-    with pytest.raises(ConfigError, match="place is 10, but 10 tokens were written"):
+    with pytest.raises(ConfigError, match="place is 10, but what was written has 10 tokens"):
         branch(rotary, made, 10, 4)
     with pytest.raises(ConfigError, match="id is 320, but ids run from 0 to 319"):
         branch(rotary, made, 1, 320)

@@ -72,7 +72,10 @@ def test_the_json_is_the_documented_one() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "head_of", "layer": 1}, "kind is 'head_of', which is no such change. Did you mean 'head_off'"),
+        (
+            {"kind": "head_of", "layer": 1},
+            "change.kind is 'head_of', but no change of a text is called so. Did you mean 'head_off'",
+        ),
         ({"layer": 1}, "kind is None"),
         ({"kind": "head_off", "layer": 1}, "head_off.head is missing"),
         ({"kind": "head_off", "layer": 1, "head": "two"}, "head_off.head is 'two', but it is a whole number"),
@@ -115,9 +118,9 @@ def test_changes_may_be_json_or_come_one_by_one(rotary: TextGenerator) -> None:
     assert compare(rotary, "The cat", iter([change.to_dict()]), max_tokens=2).changes == (change,)
 
 
-@pytest.mark.parametrize("wrong", [picture_changes.HeadOff(1, 0), "head_off", 3, None])
+@pytest.mark.parametrize("wrong", [picture_changes.PictureHeadOff(1, 0), "head_off", 3, None])
 def test_what_is_no_change_of_a_text_is_named(rotary: TextGenerator, wrong: Any) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"a change is {wrong!r}, but")):
+    with pytest.raises(ConfigError, match=re.escape(f"changes[0] is {wrong!r}, but")):
         tap_for([wrong], rotary)
     with pytest.raises(
         ConfigError, match=re.escape(f"changes is {wrong!r}, but") if not isinstance(wrong, Iterable) else "changes is"

@@ -11,7 +11,7 @@ import torch
 from limner.core.errors import ContextError, DataError
 from limner.core.tap import Recorder
 from limner.explain.drift import drift
-from limner.explain.words import find_word
+from limner.explain.words import word_places
 from limner.models import load
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
@@ -55,7 +55,7 @@ def test_vectors_are_the_models_own(kind: str, tokenizer: Tokenizer) -> None:
     first, second = "Tom climbed a tall tree", "A tall girl"
     seen = drift(model, "tall", first, second, references=["moon"])
     for row, text in enumerate((first, second)):
-        ids, places = find_word(model, text, "tall")
+        ids, places = word_places(model, text, "tall")
         assert ids == model.read_prompt(text)
         assert "".join(model.token_text(ids[place]) for place in places).strip() == "tall"
         tap = Recorder()
@@ -71,7 +71,7 @@ def test_vectors_are_the_models_own(kind: str, tokenizer: Tokenizer) -> None:
 
 def test_the_word_by_itself_is_found_before_one_within_another(wordpiece: Tokenizer) -> None:
     encoder = small_encoder(wordpiece, "rotary")
-    ids, places = find_word(encoder, "The catalogue, the cat!", "CAT")
+    ids, places = word_places(encoder, "The catalogue, the cat!", "CAT")
     assert [wordpiece.piece(ids[place]) for place in places] == ["cat"]
     assert places[0] > 3
     assert ids == encoder.read("The catalogue, the cat!")

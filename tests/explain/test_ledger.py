@@ -10,7 +10,7 @@ import torch
 
 from limner.core.errors import ConfigError
 from limner.core.tap import Recorder
-from limner.explain.ledger import ledger
+from limner.explain.logit import ledger
 from limner.models import load
 from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer
@@ -115,7 +115,7 @@ def test_what_has_no_ledger_is_said(words: Tokenizer, rotary: TextGenerator) -> 
         ledger(build(words, "post"), TEXT)
     with pytest.raises(ConfigError, match="place is 99"):
         ledger(rotary, TEXT, place=99)
-    with pytest.raises(ConfigError, match="target is 'Once upon', which is"):
+    with pytest.raises(ConfigError, match="target is 'Once upon', but that is 4 tokens"):
         ledger(rotary, TEXT, target="Once upon")
     with pytest.raises(ConfigError, match="target is 4000"):
         ledger(rotary, TEXT, target=4000)

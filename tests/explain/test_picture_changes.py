@@ -16,10 +16,10 @@ from limner.core.errors import ConfigError, DataError
 from limner.core.tap import Recorder
 from limner.explain.picture_causal import picture_causal_map
 from limner.explain.picture_changes import (
-    AttentionOff,
-    FeedForwardOff,
-    HeadOff,
+    PictureAttentionOff,
     PictureChange,
+    PictureFeedForwardOff,
+    PictureHeadOff,
     RemoveWord,
     ReplaceWord,
     WeighWord,
@@ -41,10 +41,10 @@ EVERY: tuple[PictureChange, ...] = (
     WeighWord(GREEN, 2.5, (0, 2)),
     RemoveWord(0),
     ReplaceWord(5, "blue wizard hat"),
-    HeadOff(1, 0),
-    HeadOff(0, 1, "attention", (1,)),
-    AttentionOff(1, "attention"),
-    FeedForwardOff(0),
+    PictureHeadOff(1, 0),
+    PictureHeadOff(0, 1, "attention", (1,)),
+    PictureAttentionOff(1, "attention"),
+    PictureFeedForwardOff(0),
 )
 
 
@@ -129,7 +129,7 @@ def test_words_are_counted_in_the_prompt_that_was_given() -> None:
 
 @pytest.mark.parametrize("where", ["cross_attention", "attention"])
 def test_a_head_that_is_off_is_one_whose_output_counts_nothing(painter: PictureGenerator, where: Any) -> None:
-    picture = changed(painter, HeadOff(1, 1, where))
+    picture = changed(painter, PictureHeadOff(1, 1, where))
     assert picture.image.tobytes() != painted(painter).image.tobytes()
     attention = getattr(painter.model.denoiser.stack.layers[1], where)
     with torch.no_grad():
@@ -142,9 +142,9 @@ def test_a_head_that_is_off_is_one_whose_output_counts_nothing(painter: PictureG
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (AttentionOff(0), "cross_attention.output"),
-        (AttentionOff(0, "attention"), "attention.output"),
-        (FeedForwardOff(0), "feed_forward.down"),
+        (PictureAttentionOff(0), "cross_attention.output"),
+        (PictureAttentionOff(0, "attention"), "attention.output"),
+        (PictureFeedForwardOff(0), "feed_forward.down"),
     ],
 )
 def test_a_part_that_is_off_adds_nothing(painter: PictureGenerator, change: PictureChange, part: str) -> None:
@@ -159,7 +159,9 @@ def test_a_part_that_is_off_adds_nothing(painter: PictureGenerator, change: Pict
         torch.testing.assert_close(one.seen, other.seen, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("change", [WeighWord(1, 9.0, (1,)), HeadOff(0, 0, "attention", (1,)), FeedForwardOff(1, (1,))])
+@pytest.mark.parametrize(
+    "change", [WeighWord(1, 9.0, (1,)), PictureHeadOff(0, 0, "attention", (1,)), PictureFeedForwardOff(1, (1,))]
+)
 def test_a_change_of_some_looks_leaves_the_others(painter: PictureGenerator, change: PictureChange) -> None:
     plain, picture = painted(painter), changed(painter, change)
     same = [torch.equal(one.seen, other.seen) for one, other in zip(plain.looks, picture.looks, strict=True)]
@@ -191,7 +193,7 @@ def test_changes_come_back_from_json(painter: PictureGenerator) -> None:
     [
         ([{"kind": "head_of", "layer": 0, "head": 0}], r"changes\[0\]\.kind is 'head_of'.*Did you mean 'head_off'"),
         ([{"layer": 0}], r"changes\[0\]\.kind is None"),
-        ([HeadOff(0, 0), {"kind": "head_off", "layer": 0}], r"changes\[1\]\.head is missing"),
+        ([PictureHeadOff(0, 0), {"kind": "head_off", "layer": 0}], r"changes\[1\]\.head is missing"),
         ([{"kind": "head_off", "layer": 0, "head": "1"}], r"changes\[0\]\.head is '1'"),
         ([{"kind": "head_off", "layer": 0, "head": 0, "where": "feed"}], r"changes\[0\]\.where is 'feed'"),
         ([{"kind": "remove_word", "word": 0, "weight": 1}], r"changes\[0\]\.weight is set"),
@@ -212,11 +214,11 @@ def test_what_is_no_change_is_refused(values: Any, said: str) -> None:
     [
         (WeighWord(6, 2.0), "word is 6, but the prompt has 6 words"),
         (RemoveWord(-1), "word is -1"),
-        (HeadOff(2, 0), r"layer is 2, but the model has 2, counted from 0\. Choose 0 to 1"),
-        (HeadOff(0, 2), "head is 2, but the model has 2"),
-        (AttentionOff(9), "layer is 9"),
-        (FeedForwardOff(-1), "layer is -1"),
-        (WeighWord(0, 2.0, (3,)), "look 3 is named, but the picture takes 3"),
+        (PictureHeadOff(2, 0), r"layer is 2, but the model has 2 layers\. Choose from 0 to 1"),
+        (PictureHeadOff(0, 2), "head is 2, but layer 0 has 2 heads"),
+        (PictureAttentionOff(9), "layer is 9"),
+        (PictureFeedForwardOff(-1), "layer is -1"),
+        (WeighWord(0, 2.0, (3,)), "look is 3, but the picture has 3 looks"),
     ],
 )
 def test_what_is_not_there_cannot_be_changed(painter: PictureGenerator, change: PictureChange, said: str) -> None:
@@ -238,16 +240,16 @@ def test_changes_that_cannot_be_are_refused(painter: PictureGenerator) -> None:
 
 
 def test_a_changed_picture_says_so_and_is_not_repeated_as_if_it_were_none(painter: PictureGenerator) -> None:
-    picture = changed(painter, HeadOff(0, 0), WeighWord(GREEN, 2.0))
-    assert picture.settings["changes"] == [HeadOff(0, 0).to_dict(), WeighWord(GREEN, 2.0).to_dict()]
+    picture = changed(painter, PictureHeadOff(0, 0), WeighWord(GREEN, 2.0))
+    assert picture.settings["changes"] == [PictureHeadOff(0, 0).to_dict(), WeighWord(GREEN, 2.0).to_dict()]
     with pytest.raises(DataError, match=r"painted with changes.*limner\.paint_changed"):
         painter.again(picture.settings)
     assert paint_changed(painter, picture, []).image.tobytes() == picture.image.tobytes()
-    more = paint_changed(painter, picture, [FeedForwardOff(1)])
+    more = paint_changed(painter, picture, [PictureFeedForwardOff(1)])
     assert len(more.settings["changes"]) == 3
     assert (
         more.image.tobytes()
-        == changed(painter, HeadOff(0, 0), WeighWord(GREEN, 2.0), FeedForwardOff(1)).image.tobytes()
+        == changed(painter, PictureHeadOff(0, 0), WeighWord(GREEN, 2.0), PictureFeedForwardOff(1)).image.tobytes()
     )
 
 
@@ -256,7 +258,7 @@ def test_a_changed_picture_says_so_and_is_not_repeated_as_if_it_were_none(painte
 
 def test_before_and_after_and_where_they_differ(painter: PictureGenerator) -> None:
     picture = painted(painter)
-    found = limner.compare_pictures(painter, picture, [AttentionOff(1)])
+    found = limner.compare_pictures(painter, picture, [PictureAttentionOff(1)])
     assert found.before is picture
     assert found.after.seed == picture.seed
     by_hand = np.abs(np.asarray(picture.image).astype(float) - np.asarray(found.after.image)).mean(axis=-1) / 255
@@ -266,7 +268,7 @@ def test_before_and_after_and_where_they_differ(painter: PictureGenerator) -> No
     page = found._repr_html_()
     assert page.count("data:image/png;base64,") == 3
     assert "attention_off" in page
-    asked = compare_pictures(painter, PROMPT, [AttentionOff(1)], seed=1, steps=3)
+    asked = compare_pictures(painter, PROMPT, [PictureAttentionOff(1)], seed=1, steps=3)
     assert asked.before.image.tobytes() == picture.image.tobytes()
     assert asked.after.image.tobytes() == found.after.image.tobytes()
     assert compare_pictures(painter, picture, []).changed() == 0.0
@@ -278,7 +280,7 @@ def test_a_part_of_the_picture_that_stays_is_not_different(painter: PictureGener
     start = Image.fromarray(np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8))
     mask = Image.new("RGB", (SIDE, SIDE), "black")
     mask.paste("white", (0, 0, SIDE // 2, SIDE))
-    found = compare_pictures(painter, PROMPT, [AttentionOff(0)], seed=1, steps=3, start=start, mask=mask)
+    found = compare_pictures(painter, PROMPT, [PictureAttentionOff(0)], seed=1, steps=3, start=start, mask=mask)
     assert found.changed((0, 0, SIDE // 2, SIDE)) > 0.001
     assert found.changed((SIDE // 2, 0, SIDE, SIDE)) == 0.0
 
@@ -314,7 +316,7 @@ def test_the_causal_map_finds_the_head_that_does_nothing(painter: PictureGenerat
     assert found.within is not None
     assert found.strongest() == tuple(np.argwhere(found.within == found.within.max())[0])
     if look is None:
-        by_hand = compare_pictures(painter, picture, [HeadOff(0, 1)])
+        by_hand = compare_pictures(painter, picture, [PictureHeadOff(0, 1)])
         assert found.change[0, 1] == pytest.approx(by_hand.changed(), abs=1e-6)
         assert found.within[0, 1] == pytest.approx(by_hand.changed((0, 0, 8, 8)), abs=1e-6)
 

@@ -16,7 +16,7 @@ import limner
 from limner.core.errors import ConfigError, DataError, WeightsError
 from limner.core.tap import Recorder
 from limner.explain import picture_trace
-from limner.explain.picture_changes import HeadOff, WeighWord
+from limner.explain.picture_changes import PictureHeadOff, WeighWord
 from limner.explain.picture_trace import PictureTrace, trace_picture
 from limner.explain.trace import Trace
 from limner.picture.autoencoder import AutoencoderConfig
@@ -50,7 +50,7 @@ def test_a_picture_is_the_same_whether_it_is_looked_at_or_not(painter: PictureGe
     trace = painter.trace(PROMPT, seed=1, steps=4, sampler=sampler, self_attention=True)
     assert trace.image.tobytes() == picture.image.tobytes()
     np.testing.assert_array_equal(trace.arrays["latents"], np.stack([look.noisy for look in picture.looks]))
-    assert trace.about["replay"] == {"largest_difference": 0.0, "mean_difference": 0.0, "looks": 0}
+    assert trace.about["replay"] is None, "it was recorded, so that there is no difference to speak of"
     assert trace.about["settings"] == picture.settings
     assert trace.looks == [look.number for look in picture.looks]
 
@@ -247,7 +247,7 @@ def test_an_empty_prompt_has_no_words(painter: PictureGenerator, tmp_path: Path)
 
 
 def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerator) -> None:
-    changes = [HeadOff(1, 0), WeighWord(1, 3.0)]
+    changes = [PictureHeadOff(1, 0), WeighWord(1, 3.0)]
     picture = limner.paint_changed(painter, PROMPT, changes, seed=1, steps=4)
     trace = painter.trace(picture)
     assert trace.about["changes"] == [change.to_dict() for change in changes]
@@ -255,13 +255,15 @@ def test_a_changed_picture_is_looked_at_with_its_changes(painter: PictureGenerat
     plain = painted(painter)
     changed = painter.trace(plain, changes=changes)
     assert changed.image.tobytes() == picture.image.tobytes() != plain.image.tobytes()
-    assert changed.about["replay"]["looks"] == 0, "it was painted anew"
+    assert changed.about["replay"] is None, "it was painted anew"
+    assert "recorded while it was painted" in changed._repr_html_()
+    assert "4 looks were looked at again" in trace._repr_html_()
     assert "head_off, weigh_word" in changed._repr_html_()
 
 
 def test_changes_that_come_one_by_one_are_made(painter: PictureGenerator) -> None:
     picture = painted(painter)
-    change = HeadOff(1, 0)
+    change = PictureHeadOff(1, 0)
     for source in (picture, PROMPT):
         values = {} if source is picture else {"seed": 1, "steps": 4}
         trace = painter.trace(source, changes=iter([change]), **values)
@@ -361,5 +363,5 @@ def test_what_a_trace_does_not_hold_is_said(painter: PictureGenerator) -> None:
         trace.word_map("fox", layer=2)
     with pytest.raises(ConfigError, match="head is -1"):
         trace.word_map("fox", head=-1)
-    with pytest.raises(KeyError, match=r"no 'attention\.0'"):
+    with pytest.raises(KeyError, match=r"name is 'attention\.0', but"):
         trace["attention.0"]

@@ -11,6 +11,7 @@ import torch
 
 import limner
 from limner.core.config import (
+    ALiBiPositions,
     AttentionConfig,
     BlockConfig,
     EmbeddingConfig,
@@ -21,6 +22,7 @@ from limner.core.config import (
     StackConfig,
 )
 from limner.core.errors import ConfigError, ContextError, TokenizerError
+from limner.core.positions import alibi_slopes
 from limner.core.tap import Chain, Editor, Recorder
 from limner.core.transformer import Transformer
 from limner.explain import reading
@@ -32,7 +34,7 @@ from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
 from limner.text.record import Generation
 from limner.text.sampling import Sampling, keep_top_k, keep_top_p
-from limner.tokens import Tokenizer
+from limner.tokens import Tokenizer, train_tokenizer
 from tests.explain.conftest import build
 from tests.text.conftest import STORY, make_generator, randomize
 
@@ -337,6 +339,38 @@ def test_taps_are_kept_whole_by_pattern(rotary: TextGenerator) -> None:
         np.testing.assert_allclose(trace[f"tap.{name}"], seen[name][0], rtol=2e-3, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", ["rotary", "sliding"])
+def test_places_are_kept_once_however_many_kinds_of_layers_turn_by_them(words: Tokenizer, kind: str) -> None:
+    trace = build(words, kind).trace(TEXT, keep=["places", "layer.*.attention.weights"])
+    assert trace["tap.places"].tolist() == list(range(len(trace.tokens)))
+    assert trace["tap.layer.1.attention.weights"].shape[1:] == (len(trace.tokens),) * 2
+
+
+def test_places_are_exact_in_long_texts() -> None:
+    words = train_tokenizer("byte-bpe", [STORY] * 4, vocab_size=320)
+    ids = [1] * 2100
+    trace = make_generator(words, context_length=2100).trace(ids, keep="places")
+    assert trace["tap.places"][-3:].tolist() == [2097, 2098, 2099], "half precision ends at 2048"
+
+
+def test_slopes_of_kinds_that_differ_in_them_are_kept_of_each(words: Tokenizer) -> None:
+    few, many = (
+        BlockConfig(AttentionConfig(heads, 2, 8, positions=ALiBiPositions()), FeedForwardConfig(48)) for heads in (2, 4)
+    )
+    config = ModelConfig(words.vocab_size, 32, 48, decoder=StackConfig(4, (few, many), causal=True))
+    mixed = TextGenerator(randomize(Transformer(config)), words)
+    trace = mixed.trace(TEXT, keep="slopes")
+    np.testing.assert_allclose(trace["tap.slopes.0"], alibi_slopes(2), rtol=1e-3)
+    np.testing.assert_allclose(trace["tap.slopes.1"], alibi_slopes(4), rtol=1e-3)
+    np.testing.assert_allclose(
+        build(words, "alibi").trace(TEXT, keep="slopes")["tap.slopes"], alibi_slopes(2), rtol=1e-3
+    )
+    whole = mixed.trace(TEXT, keep="everything")
+    assert [len(whole.attention(layer)) for layer in range(4)] == [2, 4, 2, 4]
+    with pytest.raises(ConfigError, match="head is 3, but layer 0 has 2 heads"):
+        whole.attention(0, 3)
+
+
 def test_what_cannot_be_asked_for_is_named(rotary: TextGenerator, encoder: TextEncoder, words: Tokenizer) -> None:
     with pytest.raises(ConfigError, match=r"keep is 'atention'.*'attention'"):
         rotary.trace(TEXT, keep="atention")
@@ -353,7 +387,7 @@ def test_what_cannot_be_asked_for_is_named(rotary: TextGenerator, encoder: TextE
     with pytest.raises(ConfigError, match="source is a Generation"):
         trace_text(encoder, rotary.generate("Tom", max_tokens=2))
     trace = rotary.trace(TEXT, keep="stream")
-    with pytest.raises(ConfigError, match=r"no 'attention\.0': attention was not asked for"):
+    with pytest.raises(ConfigError, match=r"attention\.0 is asked for, but the trace has none: attention was not kept"):
         trace.attention(0)
     with pytest.raises(ConfigError, match="layer is 2, but the model has 2"):
         trace.attention(2)

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from limner.core.errors import DataError
-from limner.explain.trace import Trace, load_trace, read_about, shares, trace_of
+from limner.explain.trace import Trace, as_bytes, load_trace, read_about, trace_of
 
 
 @pytest.fixture
 def trace() -> Trace:
-    weights, scale = shares(np.random.default_rng(0).random((2, 3, 3)).astype(np.float32))
+    weights, scale = as_bytes(torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0)))
     arrays = {"ids": np.arange(3, dtype=np.int32), "attention.0": weights, "norm": np.array([1.5, 2.25], np.float16)}
     return Trace("text", {"tokens": [{"text": "Großmutter </script>"}]}, arrays, {"attention.0": scale})
 
@@ -33,10 +34,10 @@ def test_a_trace_comes_back_as_it_was(trace: Trace, tmp_path: Path) -> None:
 
 def test_shares_are_near_what_they_stand_for() -> None:
     values = np.random.default_rng(1).random((50, 50)).astype(np.float32) * 0.3
-    kept, scale = shares(values)
+    kept, scale = as_bytes(torch.from_numpy(values))
     back = Trace("text", {}, {"x": kept}, {"x": scale})["x"]
     assert np.abs(back - values).max() <= values.max() / 510 * 1.001
-    assert shares(np.zeros(3, np.float32))[1] == 0.0
+    assert as_bytes(torch.zeros(3))[1] == 0.0
 
 
 def test_halves_are_read_as_plain_floats(trace: Trace) -> None:
@@ -44,7 +45,7 @@ def test_halves_are_read_as_plain_floats(trace: Trace) -> None:
 
 
 def test_a_name_that_is_not_there_is_answered_with_the_nearest(trace: Trace) -> None:
-    with pytest.raises(KeyError, match=r"no 'attention\.1'.*attention\.0"):
+    with pytest.raises(KeyError, match=r"name is 'attention\.1', but.*attention\.0"):
         trace["attention.1"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,11 @@ from limner.explain.trace import trace_of
 from limner.studio import texts
 from limner.text.generator import TextGenerator
 from limner.text.sampling import Sampling, sample
+from limner.tokens import train_tokenizer
+from limner.weights.folder import save_model
+from tests.explain.conftest import build, small_encoder
 from tests.studio.conftest import events, refused
+from tests.text.conftest import STORY
 
 TEXT = "Tom climbed a tall tree"
 
@@ -82,7 +87,27 @@ def test_of_a_long_text_the_attention_is_left_out(page: TestClient, monkeypatch:
     monkeypatch.setattr(texts, "MOST_ATTENTION", 100)
     trace = trace_of(page.post("/api/trace/text", json={"model": "tiny", "text": TEXT}).content)
     assert "attention.0" not in trace
-    assert "lens.ids" in trace
+    assert {"lens.ids", "ledger.logit"} <= set(trace)
+
+
+@pytest.mark.parametrize("most", [100, texts.MOST_ATTENTION])
+def test_of_a_long_text_only_that_is_asked_for_which_the_model_has(
+    page: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    """A model normalised after each sub-layer has no ledger, and an encoder writes nothing; both read long texts."""
+    tokenizer = train_tokenizer("byte-bpe", [STORY] * 4, vocab_size=320)
+    save_model(tmp_path / "post", build(tokenizer, "post").model, tokenizer, {})
+    save_model(tmp_path / "reader", small_encoder(tokenizer, "rotary").model, tokenizer, {})
+    monkeypatch.setenv("LIMNER_MODELS", str(tmp_path))
+    monkeypatch.setattr(texts, "MOST_ATTENTION", most)
+    for name in ("post", "reader"):
+        answer = page.post("/api/trace/text", json={"model": name, "text": TEXT})
+        assert answer.status_code == 200, answer.text
+        trace = trace_of(answer.content)
+        assert "ledger.logit" not in trace
+        assert {"stream.norm", "neurons.ids"} <= set(trace)
+        assert ("lens.ids" in trace) == (name == "post")
+        assert ("attention.0" in trace) == (most > 100)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import pytest
 from starlette.testclient import TestClient
 
 import limner
+from limner.models import catalogue
+from limner.studio import shelf
 from limner.text.generator import TextGenerator
 from limner.tokens import Tokenizer
 from limner.tokens.merges import MergeReplay
@@ -133,6 +135,14 @@ def test_tokenizers_side_by_side(page: TestClient, tiny: TextGenerator) -> None:
     assert second["vocab_size"] > first["vocab_size"]
     for read in (first, second):
         assert [token["start"] for token in read["tokens"]] == sorted(token["start"] for token in read["tokens"])
+
+
+def test_models_are_listed_once_for_several_tokenizers(page: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(shelf, "catalogue", lambda *folders, **settings: (asked.append(True), catalogue())[1])
+    answer = page.post("/api/tokens", json={"text": "moon", "models": ["tiny", "painter", "story"]})
+    assert [one["model"] for one in answer.json()["tokenizers"]] == ["tiny", "painter", "story"]
+    assert len(asked) == 1
 
 
 def test_merges_replayed_end_at_the_tokens(page: TestClient) -> None:

@@ -21,8 +21,10 @@ from starlette.testclient import TestClient
 import limner
 from limner.core.errors import ConfigError, DataError, WeightsError
 from limner.explain.learning import part_of, take_apart
+from limner.studio import events as events_module
+from limner.studio.events import EventsFile, read_new, thinned
 from limner.studio.state import Studio
-from limner.studio.training import AskRun, follow, read_new, thinned
+from limner.studio.training import AskRun, follow
 from limner.studio.worker import Job
 from limner.text.generator import TextGenerator
 from limner.train.looking_back import checkpoint_steps, open_at
@@ -87,6 +89,63 @@ def test_what_state_a_run_is_in(page: TestClient, run: Path) -> None:
     assert state() == "failed"
     path.unlink()
     assert state() == "waiting"
+
+
+def test_a_list_of_runs_is_right_as_they_go_on_and_are_begun_anew(page: TestClient, run: Path) -> None:
+    def listed() -> dict[str, Any]:
+        (found,) = page.get("/api/runs").json()["runs"]
+        return {name: found[name] for name in ("step", "loss", "best", "state")}
+
+    path = run / "events.jsonl"
+    before = listed()
+    with path.open("a") as file:
+        file.write('{"event": "started", "step": 8}\n{"event": "evaluation", "step": 9, "loss": 0.5}\n{"event": "st')
+    assert listed() == {"step": 9, "loss": 0.5, "best": 0.5, "state": "running"}
+    with path.open("a") as file:
+        file.write('ep", "step": 10}\n{"event": "evaluation", "step": 11, "loss": 0.75}\n{"event": "ended"}\n')
+    assert listed() == {"step": 11, "loss": 0.75, "best": 0.5, "state": "finished"}
+    whole = path.read_text()
+    path.write_text(whole.replace('"loss": 0.5}', '"loss": 0.6}') + "\n" * 300)  # longer than what was read
+    assert listed()["best"] == 0.6
+    path.write_text(whole[: whole.index('{"event": "started", "step": 8}')])
+    assert listed() == before
+
+
+def test_of_events_only_new_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, read = tmp_path / "events.jsonl", []
+    steps = [json.dumps({"event": "step", "step": n, "loss": 1.0}) for n in range(1000)]
+    path.write_text("\n".join(['{"event": "started", "step": 0}', *steps]) + "\n")
+    plain = events_module.read_line
+    monkeypatch.setattr(events_module, "read_line", lambda line: (read.append(line), plain(line))[1])
+    file = EventsFile(path)
+    assert file.summary().step == 999
+    assert len(read) == 2, "what began, and the last step"
+    read.clear()
+    assert file.summary().step == 999
+    assert read == []
+    with path.open("a") as more:
+        more.write('{"event": "step", "step": 1000}\n')
+    assert file.summary().step == 1000
+    assert len(read) == 1
+
+
+def test_a_checkpoint_that_was_written_anew_while_open_is_opened_anew(page: TestClient, run: Path) -> None:
+    def write(name: str) -> list[float]:
+        ask = {"model": name, "prompt": "The", "seed": 1, "settings": {"max_tokens": 3}}
+        answer = page.post("/api/write", json=ask)
+        assert answer.status_code == 200, answer.text
+        logprobs: list[float] = events(answer.text)[-1][1]["generation"]["logprobs"]
+        return logprobs
+
+    kept = run / "checkpoints"
+    first, last = write("runs/sky@4"), write("runs/sky@8")
+    shutil.rmtree(kept / "step-00000004")
+    assert write("runs/sky@4") == first, "one that is gone is not another"
+    shutil.copytree(kept / "step-00000008", kept / "step-00000004")
+    assert write("runs/sky@4") == last != first
+    shutil.rmtree(kept / "step-00000004")
+    (run / "run.json").write_text((run / "run.json").read_text() + " ")  # begun anew, and not at step 4 yet
+    refused(page.post("/api/write", json={"model": "runs/sky@4", "prompt": "The"}), 400, "the step is 4")
 
 
 def test_the_model_of_a_run_and_its_checkpoints_can_be_opened(page: TestClient, run: Path) -> None:

@@ -369,7 +369,7 @@ export function pictureTrace({
     notes: [],
     looks: listed,
     grid: [rows, rows],
-    replay: { largest_difference: 0.0021, looks },
+    replay: { largest_difference: 0.0021, mean_difference: 0.0004, looks },
     changes: [],
     detailed,
   };

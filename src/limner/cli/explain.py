@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from limner.explain.lens import Guess, Look
+    from limner.explain.guess import Guess
+    from limner.explain.lens import Look
     from limner.text.generator import TextGenerator
     from limner.text.record import Generation
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, suggest
 from limner.core.tap import Editor
-from limner.explain.ledger import resolve, token_id
+from limner.explain.words import resolve, token_id
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -99,7 +99,9 @@ def attribute(
         (integrated gradients; here at Gauss-Legendre points); Li et al. 2016, arXiv:1612.08220 (erasure).
     """
     if method not in get_args(Method):
-        raise ConfigError(f"method is {method!r}, which is no such method. {suggest(str(method), get_args(Method))}")
+        raise ConfigError(
+            f"method is {method!r}, but it is one of a few names. {suggest(str(method), get_args(Method))}"
+        )
     if steps is not None and steps < 1:
         raise ConfigError(f"steps is {steps}, but there is at least one point on the way. Choose 1 or more.")
     ids, place, goal = resolve(generator, source, place, target)

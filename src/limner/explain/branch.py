@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from limner.core.errors import ConfigError
+from limner.explain.checks import check_place
 from limner.text.generator import Run
 from limner.text.record import Branch, Generation, Record
 
@@ -43,11 +44,7 @@ def branch(
         ConfigError: no such place; the token is not the model's; max_tokens ends before the branch.
     """
     count = len(generation.ids)
-    if not -count <= place < count:
-        raise ConfigError(
-            f"place is {place}, but {count} tokens were written. Choose from 0 to {count - 1}, or -1 for the last."
-        )
-    place %= count
+    place = check_place(place, count, "what was written")
     vocab_size = generator.tokenizer.vocab_size
     if not 0 <= id < vocab_size:
         raise ConfigError(f"id is {id}, but ids run from 0 to {vocab_size - 1}. Choose one of them.")

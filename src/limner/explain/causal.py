@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from limner.core.tap import Recorder, Tap
-from limner.explain.ledger import resolve, stack_of
+from limner.explain.ledger import stack_of
+from limner.explain.words import resolve
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, assert_never
 
 import torch
@@ -20,8 +20,11 @@ from torch import Tensor
 
 from limner.core.config import BlockConfig
 from limner.core.errors import ConfigError, suggest
-from limner.core.settings import read_settings
 from limner.core.tap import NO_TAP, Recorder, Tap
+from limner.explain.change_kinds import Change, Kinds, nothing, silenced
+from limner.explain.checks import check_number
+from limner.explain.guess import Guess, best_guesses
+from limner.explain.words import read_ids
 from limner.text.encoder import TextEncoder
 
 if TYPE_CHECKING:
@@ -31,19 +34,8 @@ if TYPE_CHECKING:
 # ── the changes ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class _Change:
-    """What all changes can do."""
-
-    kind: ClassVar[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``change_from_dict`` reads them back."""
-        values = {entry.name.rstrip("_"): getattr(self, entry.name) for entry in fields(self)}  # type: ignore[arg-type]
-        return {"kind": self.kind, **values}
-
-
 @dataclass(frozen=True)
-class HeadOff(_Change):
+class HeadOff(Change):
     """One head gives nothing: its mixed values are 0. Layers and heads count from 0."""
 
     layer: int
@@ -52,7 +44,7 @@ class HeadOff(_Change):
 
 
 @dataclass(frozen=True)
-class AttentionOff(_Change):
+class AttentionOff(Change):
     """A layer's attention adds nothing to the residual stream."""
 
     layer: int
@@ -60,7 +52,7 @@ class AttentionOff(_Change):
 
 
 @dataclass(frozen=True)
-class FeedForwardOff(_Change):
+class FeedForwardOff(Change):
     """A layer's feed-forward adds nothing to the residual stream."""
 
     layer: int
@@ -68,7 +60,7 @@ class FeedForwardOff(_Change):
 
 
 @dataclass(frozen=True)
-class NeuronOff(_Change):
+class NeuronOff(Change):
     """One inner value of a layer's feed-forward is 0."""
 
     layer: int
@@ -77,7 +69,7 @@ class NeuronOff(_Change):
 
 
 @dataclass(frozen=True)
-class Patch(_Change):
+class Patch(Change):
     """A step's value at one token is that which another text has there.
 
     Attributes:
@@ -95,7 +87,7 @@ class Patch(_Change):
 
 
 @dataclass(frozen=True)
-class Steer(_Change):
+class Steer(Change):
     """A direction is added to the residual stream after a layer, at every token.
 
     It leads from the mean of one text's vectors after that layer to the mean of another's; a token that opens texts does
@@ -116,21 +108,21 @@ class Steer(_Change):
     def __post_init__(self) -> None:
         if not math.isfinite(self.strength):
             raise ConfigError(
-                f"strength is {self.strength:g}, but a direction is added a finite number of times. 2 is usual."
+                f"strength is {self.strength:g}, but a direction is added a finite number of times. Choose another number; 2 is usual."
             )
 
 
 @dataclass(frozen=True)
-class PositionsOff(_Change):
+class PositionsOff(Change):
     """Nothing says where a token stands: no position vectors, no rotation, no ALiBi; what is causal stays so."""
 
     kind: ClassVar[str] = "positions_off"
 
 
 TextChange = HeadOff | AttentionOff | FeedForwardOff | NeuronOff | Patch | Steer | PositionsOff
-KINDS: dict[str, type[TextChange]] = {
-    change.kind: change for change in (HeadOff, AttentionOff, FeedForwardOff, NeuronOff, Patch, Steer, PositionsOff)
-}
+KINDS: Kinds[TextChange] = Kinds(
+    "a text", (HeadOff, AttentionOff, FeedForwardOff, NeuronOff, Patch, Steer, PositionsOff)
+)
 
 
 def change_from_dict(values: Mapping[str, Any]) -> TextChange:
@@ -139,13 +131,7 @@ def change_from_dict(values: Mapping[str, Any]) -> TextChange:
     Raises:
         ConfigError: no such kind; an unknown, missing or ill-typed entry.
     """
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"a change is {values!r:.60}, but it is an object with its kind. Give one such as HeadOff's.")
-    kind = values.get("kind")
-    if not isinstance(kind, str) or kind not in KINDS:
-        raise ConfigError(f"a change's kind is {kind!r:.60}, which is no such change. {suggest(str(kind)[:60], KINDS)}")
-    named = {("from_" if name == "from" else name): value for name, value in values.items() if name != "kind"}
-    return read_settings(KINDS[kind], named, kind)
+    return KINDS.read(values)
 
 
 def read_changes(values: Iterable[TextChange | Mapping[str, Any]]) -> tuple[TextChange, ...]:
@@ -154,18 +140,7 @@ def read_changes(values: Iterable[TextChange | Mapping[str, Any]]) -> tuple[Text
     Raises:
         ConfigError: one of them is none of a text.
     """
-    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
-        raise ConfigError(f"changes is {values!r:.80}, but it is a list of changes. Put them in brackets.")
-    return tuple(value if isinstance(value, TextChange) else _read_change(value) for value in values)
-
-
-def _read_change(value: Any) -> TextChange:
-    if not isinstance(value, Mapping):
-        raise ConfigError(
-            f"a change is {value!r:.80}, but that is none that can be made to a text. Give one such as HeadOff of "
-            "limner.explain.changes, or what its to_dict gave."
-        )
-    return change_from_dict(value)
+    return KINDS.read_all(values)
 
 
 # ── what they do to a forward pass ─────────────────────────────────────────────────────────────────────────
@@ -187,18 +162,15 @@ class Moment:
 
     Attributes:
         passes: forward passes before this one.
-        start: tokens before those of this pass.
         time: tokens of this pass.
     """
 
     passes: int = -1
-    start: int = 0
     time: int = 0
 
     def next(self, time: int) -> None:
-        """A new pass begins. One of several tokens reads a text from its beginning, one of a single token goes on."""
+        """A new pass begins."""
         self.passes += 1
-        self.start = self.start + self.time if time == 1 and self.passes else 0
         self.time = time
 
 
@@ -248,8 +220,8 @@ def _edits(change: TextChange, model: TextGenerator | TextEncoder) -> list[tuple
     match change:
         case HeadOff(layer=layer, head=head):
             count = _block(change, layer, model).attention.num_heads
-            _check(change, "head", head, count, f"layer {layer}", "heads")
-            return [(f"layer.{layer}.attention.mixed", lambda value, _: _without(value, 1, head))]
+            check_number("head_off.head", head, count, "head", f"layer {layer}")
+            return [(f"layer.{layer}.attention.mixed", lambda value, _: silenced(value, 1, head))]
         case AttentionOff(layer=layer):
             _block(change, layer, model)
             name = f"layer.{layer}.attention"
@@ -259,8 +231,8 @@ def _edits(change: TextChange, model: TextGenerator | TextEncoder) -> list[tuple
             return [(f"layer.{layer}.feed_forward.{step}", _nothing) for step in ("hidden", "output")]
         case NeuronOff(layer=layer, neuron=neuron):
             count = _block(change, layer, model).feed_forward.hidden_dim
-            _check(change, "neuron", neuron, count, f"layer {layer}", "neurons")
-            return [(f"layer.{layer}.feed_forward.hidden", lambda value, _: _without(value, 2, neuron))]
+            check_number("neuron_off.neuron", neuron, count, "neuron", f"layer {layer}")
+            return [(f"layer.{layer}.feed_forward.hidden", lambda value, _: silenced(value, 2, neuron))]
         case Patch():
             return [(change.name, _patch(change, model))]
         case Steer(layer=layer):
@@ -274,36 +246,19 @@ def _edits(change: TextChange, model: TextGenerator | TextEncoder) -> list[tuple
 
 
 def _nothing(value: Tensor, _: Moment) -> Tensor:
-    return torch.zeros_like(value)
-
-
-def _without(value: Tensor, axis: int, number: int) -> Tensor:
-    changed = value.clone()
-    changed.select(axis, number).zero_()
-    return changed
+    return nothing(value)
 
 
 def _block(change: TextChange, layer: int, model: TextGenerator | TextEncoder) -> BlockConfig:
     stack = model.model.config.stack
-    _check(change, "layer", layer, stack.num_layers, "the model", "layers")
+    check_number(f"{change.kind}.layer", layer, stack.num_layers, "layer")
     return stack.block(layer)
-
-
-def _check(change: TextChange, what: str, number: int, count: int, whose: str, things: str) -> None:
-    if not 0 <= number < count:
-        raise ConfigError(
-            f"{change.kind}.{what} is {number}, but {whose} has {count} {things}. Choose from 0 to {count - 1}."
-        )
-
-
-def _read(text: str, model: TextGenerator | TextEncoder) -> list[int]:
-    return model.read(text) if isinstance(model, TextEncoder) else model.read_prompt(text, window=None)
 
 
 @torch.inference_mode()
 def _seen(name: str, text: str, model: TextGenerator | TextEncoder) -> tuple[Tensor, list[int]]:
     """A step's value while a text is read, and the text's ids."""
-    ids = _read(text, model)
+    ids = read_ids(model, text)
     tap = Recorder([name])
     model.model.hidden(torch.tensor([ids], device=model.device), tap=tap)
     return tap[name][0], ids
@@ -320,13 +275,13 @@ def _patch(change: Patch, model: TextGenerator | TextEncoder) -> Edit:
     if change.place < 0:
         raise ConfigError(f"patch.place is {change.place}, but places count from 0. Choose 0 or more.")
     values, ids = _seen(change.name, change.source, model)
-    _check(change, "from", change.from_, len(ids), "the source", "tokens")
+    check_number("patch.from", change.from_, len(ids), "token", "the source")
     given = values.select(values.dim() - 2, change.from_)
 
     def patch(value: Tensor, moment: Moment) -> Tensor:
         if moment.passes:
             return value
-        _check(change, "place", change.place, moment.time, "the text", "tokens")
+        check_number("patch.place", change.place, moment.time, "token", "the text")
         changed = value.clone()
         changed.select(value.dim() - 2, change.place).copy_(given)
         return changed
@@ -351,15 +306,6 @@ def _direction(change: Steer, model: TextGenerator | TextEncoder) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Guess:
-    """A token that might come next, and how likely it is."""
-
-    id: int
-    text: str
-    probability: float
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One prompt, read and continued as the model is and as it was changed.
 
@@ -381,7 +327,7 @@ class Comparison:
         """Plain JSON values."""
 
         def listed(guesses: list[Guess]) -> dict[str, Any]:
-            return {"candidates": [{"id": g.id, "text": g.text, "probability": g.probability} for g in guesses]}
+            return {"candidates": [asdict(guess) for guess in guesses]}
 
         return {
             "prompt": self.prompt, "changes": [change.to_dict() for change in self.changes],
@@ -417,7 +363,7 @@ def compare(
     if count < 1:
         raise ConfigError(f"count is {count}, but at least one token is shown. Choose 1 or more.")
     changes = read_changes(changes)
-    ids = generator.read_prompt(prompt, window=None)
+    ids = read_ids(generator, prompt)
     rows = torch.tensor([ids], device=generator.device)
     logs = []
     for tap in (NO_TAP, tap_for(changes, generator)):
@@ -434,12 +380,6 @@ def compare(
     bits = float((logs[0].exp() * (logs[0] - logs[1])).sum()) / torch.log(torch.tensor(2.0)).item()
     shown = prompt if isinstance(prompt, str) else generator.tokenizer.decode(ids)
     return Comparison(
-        shown, changes, _guesses(generator, logs[0], count), _guesses(generator, logs[1], count), max(bits, 0.0),
+        shown, changes, best_guesses(generator, logs[0], count), best_guesses(generator, logs[1], count), max(bits, 0.0),
         texts[0], texts[1],
     )  # fmt: skip
-
-
-def _guesses(generator: TextGenerator, logs: Tensor, count: int) -> list[Guess]:
-    best = logs.topk(min(count, len(logs)))
-    pairs = zip(best.indices.tolist(), best.values.exp().tolist(), strict=True)
-    return [Guess(id, generator.token_text(id), share) for id, share in pairs]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from limner.explain.vectors import common_words
-from limner.explain.words import Model, find_word, frame, layers, token_name, word_ids
+from limner.explain.words import Model, frame, layers, token_name, word_ids, word_places
 
 Floats = NDArray[np.float32]
 STRANGERS = 40  # everyday words whose likeness to one another is the measure for "nothing in common"
@@ -89,7 +89,7 @@ def drift(model: Model, word: str, first: str, second: str, *, references: Seque
     """
     sightings, found = [], []
     for text in (first, second):
-        ids, places = find_word(model, text, word)
+        ids, places = word_places(model, text, word)
         sightings.append(Sighting(text, [token_name(model.tokenizer, id) for id in ids], places))
         found.append(layers(model, [ids])[:, 0, places].mean(dim=1))
     one, two = found

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from limner.core.transformer import Transformer
     from limner.text.generator import TextGenerator
 
-LONGEST_RATE = 10.0  # moving the weights farther than this says nothing of learning
+LARGEST_RATE = 10.0  # moving the weights farther than this says nothing of learning
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,10 @@ def take_apart(generator: TextGenerator, text: str, *, rate: float = 0.1) -> Lea
         ContextError: the text is longer than the context window.
         DataError: the text is one token, of which nothing can be learned; the model cannot say how it should change.
     """
-    if not (math.isfinite(rate) and 0.0 < rate <= LONGEST_RATE):
-        raise ConfigError(f"rate is {rate:g}, but it goes from above 0 to {LONGEST_RATE:g}. 0.1 is usual.")
+    if not (math.isfinite(rate) and 0.0 < rate <= LARGEST_RATE):
+        raise ConfigError(
+            f"rate is {rate:g}, but it goes from above 0 to {LARGEST_RATE:g}. Choose such a one; 0.1 is usual."
+        )
     ids = generator.read_prompt(text, window=None)
     if len(ids) < 2:
         raise DataError("the text is 1 token long, but learning is guessing the next one. Give a word or two.")

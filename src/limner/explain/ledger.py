@@ -13,21 +13,12 @@ Source: Elhage et al. 2021, "A Mathematical Framework for Transformer Circuits",
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from limner.core.errors import ConfigError
 from limner.core.transformer import Stack, Transformer
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from limner.text.generator import TextGenerator
 
 # ── norms whose scale is held ──────────────────────────────────────────────────────────────────────────────
 
@@ -160,115 +151,3 @@ class Book:
         parts, heads = parts * held, heads * held[..., None]
         rest = logits.float() - parts.sum(dim=1)
         return torch.cat((parts, rest[:, None]), dim=1), heads
-
-
-# ── one place, any token ───────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """How a logit came together at one place.
-
-    Attributes:
-        place: the token after which the target would follow.
-        target: the token whose logit it is.
-        names: ``"embedding"``, ``"attention 0"``, ``"feed_forward 0"``, …, ``"rest"``.
-        shares: of the logit, one for each name, float32; they sum to it.
-        heads: of attentions, shape (layers, heads); each row sums to its attention but for its output's bias.
-        lengths: of what each part gave to the residual stream, in the order of ``names`` without the rest.
-    """
-
-    place: int
-    target: int
-    text: str
-    logit: float
-    names: tuple[str, ...]
-    shares: NDArray[np.float32]
-    heads: NDArray[np.float32]
-    lengths: NDArray[np.float32]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            "place": self.place, "target": self.target, "text": self.text, "logit": self.logit,
-            "names": list(self.names), "shares": self.shares.tolist(), "heads": self.heads.tolist(),
-            "lengths": self.lengths.tolist(),
-        }  # fmt: skip
-
-
-def part_names(layers: int) -> tuple[str, ...]:
-    """What a ledger's entries are called."""
-    inner = (f"{part} {layer}" for layer in range(layers) for part in ("attention", "feed_forward"))
-    return ("embedding", *inner, "rest")
-
-
-def ledger(
-    generator: TextGenerator, source: str | Sequence[int], *, place: int = -1, target: int | str | None = None
-) -> Ledger:
-    """Direct logit attribution: how the logit of one token came together.
-
-    Args:
-        place: after which token; -1: the last.
-        target: an id, or a text of one token; None: the token that really follows, of the last the likeliest.
-    Raises:
-        ConfigError: no such place; the target is no single token; the model's logits are no sum.
-    """
-    from limner.explain.reading import Keeping, read
-
-    reason = no_ledger(generator.model)
-    if reason is not None:
-        raise ConfigError(
-            f"the model is {generator.card.get('name', 'a model')}, but its logits are no sum of what its parts give: "
-            f"{reason}. Look at what changes when a part is off: limner.explain.causal."
-        )
-    ids, place, goal = resolve(generator, source, place, target)
-    targets = [*ids[1 : place + 1], -1 if goal is None else goal]
-    seen = read(generator, ids[: place + 1], Keeping(ledger=True, stream=True), targets=targets)
-    shares = seen.arrays["ledger.logit"][-1]
-    found = int(seen.best[-1]) if goal is None else goal
-    return Ledger(
-        place, found, generator.token_text(found), float(shares.sum()),
-        part_names(generator.model.config.stack.num_layers), shares, seen.arrays["ledger.heads"][-1],
-        seen.arrays["stream.norm"][:, -1],
-    )  # fmt: skip
-
-
-def resolve(
-    generator: TextGenerator, source: str | Sequence[int], place: int, target: int | str | None
-) -> tuple[list[int], int, int | None]:
-    """The ids that are read, the place counted from 0, and the token in question.
-
-    Returns:
-        The target is the token that follows the place, where none is given; None at the end of the text.
-    Raises:
-        ConfigError: no such place; the target is no single token.
-    """
-    ids = generator.read_prompt(source, window=None)
-    if not -len(ids) <= place < len(ids):
-        raise ConfigError(
-            f"place is {place}, but the text has {len(ids)} tokens. Choose from 0 to {len(ids) - 1}, or -1 for the last."
-        )
-    place %= len(ids)
-    if target is None:
-        return ids, place, ids[place + 1] if place + 1 < len(ids) else None
-    return ids, place, token_id(generator, target, "the target")
-
-
-def token_id(generator: TextGenerator, token: int | str, what: str) -> int:
-    """The id of one token, given as that or as its text.
-
-    Raises:
-        ConfigError: the text is not one token; the model has no such id.
-    """
-    if isinstance(token, str):
-        found = generator.tokenizer.encode(token)
-        if len(found) != 1:
-            raise ConfigError(
-                f"{what} is {token!r}, which is {len(found)} tokens of this model. Give one token's text or its id."
-            )
-        return found[0]
-    if not 0 <= token < generator.tokenizer.vocab_size:
-        raise ConfigError(
-            f"{what} is {token}, but ids run from 0 to {generator.tokenizer.vocab_size - 1}. Choose one of them."
-        )
-    return token

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError
 from limner.core.tap import Recorder
+from limner.explain.guess import Guess, best_guesses
 from limner.text.generator import TextGenerator
 
 PATTERNS = ("embedding.output", "layer.*.attention.weights", "layer.*.residual", "logits")
@@ -27,15 +28,6 @@ class Token:
     id: int
     text: str
     norm: float
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A token that might come next, and how likely it is."""
-
-    id: int
-    text: str
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -106,15 +98,15 @@ def look(generator: TextGenerator, text: str, *, top: int = 10) -> Look:
     for index in range(generator.model.config.stack.num_layers):
         weights = tap[f"layer.{index}.attention.weights"][0, :, -1].float()  # (heads, tokens it may see)
         head = int(weights[:, opening:].amax(dim=-1).argmax())
-        guesses = _guesses(generator, _lens(generator, tap[f"layer.{index}.residual"][0, -1]), 5)
+        guesses = best_guesses(generator, _lens(generator, tap[f"layer.{index}.residual"][0, -1]), 5)
         layers.append(LayerView(index, weights.mean(dim=0).tolist(), head, weights[head].tolist(), guesses))
     embedded = tap["embedding.output"][0]
     norms = embedded.float().norm(dim=-1).tolist()
     return Look(
         [Token(id, generator.token_text(id), norm) for id, norm in zip(ids, norms, strict=True)],
-        _guesses(generator, _lens(generator, embedded[-1]), 5),
+        best_guesses(generator, _lens(generator, embedded[-1]), 5),
         layers,
-        _guesses(generator, tap["logits"][0, -1], top),
+        best_guesses(generator, tap["logits"][0, -1], top),
     )
 
 
@@ -124,10 +116,3 @@ def _lens(generator: TextGenerator, residual: Tensor) -> Tensor:
     assert decoder is not None
     normed = residual if decoder.final_norm is None else cast("Tensor", decoder.final_norm(residual))
     return generator.model.logits(normed)
-
-
-def _guesses(generator: TextGenerator, logits: Tensor, count: int) -> list[Guess]:
-    shares = logits.float()[: generator.tokenizer.vocab_size].softmax(dim=-1)
-    best = shares.topk(min(count, len(shares)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [Guess(id, generator.token_text(id), share) for id, share in pairs]

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from limner.core.errors import ConfigError
+from limner.explain.checks import check_place
+from limner.explain.guess import Guess
+from limner.explain.words import read_ids
 from limner.text.sampling import Sampling, keep_min_p, keep_top_k, keep_top_p, most_likely, temper
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ PLAIN = Sampling()
 
 
 @dataclass(frozen=True)
-class Likely:
+class Likely(Guess):
     """A token that can be drawn.
 
     Attributes:
@@ -27,9 +30,6 @@ class Likely:
         logprob: natural logarithm of its probability as the model gives it, before them.
     """
 
-    id: int
-    text: str
-    probability: float
     logprob: float
 
 
@@ -75,12 +75,8 @@ def next_token(
         )
     if count < 1:
         raise ConfigError(f"count is {count}, but at least one token is listed. Choose 1 or more.")
-    ids = generator.read_prompt(source, window=None)
-    if not -len(ids) <= place < len(ids):
-        raise ConfigError(
-            f"place is {place}, but the text has {len(ids)} tokens. Choose from 0 to {len(ids) - 1}, or -1 for the last."
-        )
-    row = torch.tensor([ids[: place % len(ids) + 1]], device=generator.device)
+    ids = read_ids(generator, source)
+    row = torch.tensor([ids[: check_place(place, len(ids)) + 1]], device=generator.device)
     logits = generator.model.logits(generator.model.hidden(row)[:, -1])[:, : generator.tokenizer.vocab_size].float()
     plain = logits.log_softmax(dim=-1)[0]
     ranked, order = logits.sort(dim=-1, descending=True, stable=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    from limner.explain.text_trace import TextTrace
+Likely = Callable[[int, int], list[tuple[str, float]]]
+"""The likeliest tokens after a place, so many, and their probabilities; none where nobody knows."""
 
 MOST = 2000  # tokens shown; a notebook is no place for more
 RUNNERS_UP = 5
@@ -24,10 +25,13 @@ STYLE = """
 """
 
 
-def show_text(trace: TextTrace) -> str:
-    """The text with each token coloured by how much it surprised the model, and what would come next."""
-    about = trace.about
-    logprobs = trace["logprobs"].tolist() if "logprobs" in trace else None
+def show_text(about: Mapping[str, Any], logprobs: Sequence[float] | None, likely: Likely) -> str:
+    """The text with each token coloured by how much it surprised the model, and what would come next.
+
+    Args:
+        about: as a trace of a text has it.
+        logprobs: of each token, where they are known.
+    """
     encoder = about["model"]["family"] == "encoder"
     parts = []
     for place, token in enumerate(about["tokens"][:MOST]):
@@ -37,7 +41,7 @@ def show_text(trace: TextTrace) -> str:
         colour = "#e8e8e8" if bits is None else _colour(bits)
         kind = "token" if token["written"] else "token read"
         parts.append(
-            f'<span class="{kind}" style="background:{colour}" title="{escape(_said(trace, place, bits), quote=True)}">'
+            f'<span class="{kind}" style="background:{colour}" title="{escape(_said(about, likely, place, bits), quote=True)}">'
             f"{escape(token['text'], quote=True)}</span>"
         )
     left = len(about["tokens"]) - MOST
@@ -45,7 +49,7 @@ def show_text(trace: TextTrace) -> str:
         parts.append(f" … and {left} tokens more")
     return (
         f'<div class="limner"><style>{STYLE}</style><div dir="auto">{"".join(parts)}</div>'
-        f'{_next(trace)}<div class="about">{escape(_about(trace), quote=True)}</div></div>'
+        f'{_next(about, likely)}<div class="about">{escape(_about(about), quote=True)}</div></div>'
     )
 
 
@@ -57,33 +61,29 @@ def _colour(bits: float) -> str:
     return f"rgb({red},{green},{blue})"
 
 
-def _said(trace: TextTrace, place: int, bits: float | None) -> str:
+def _said(about: Mapping[str, Any], likely: Likely, place: int, bits: float | None) -> str:
     """A token's tooltip: its number, its chance, and what else was likely there."""
-    token = trace.about["tokens"][place]
+    token = about["tokens"][place]
     lines = [f"{place}: {token['text']!r}, id {token['id']}"]
     if bits is not None:
         lines.append(f"probability {2**-bits:.2%}, surprise {bits:.1f} bits")
-    decoder = trace.about["model"]["family"] == "decoder"
-    before = place - 1 if decoder else place
-    if before >= 0 and "candidates.logits" in trace:
-        for candidate in trace.candidates(before, RUNNERS_UP):
-            lines.append(f"{candidate.probability:6.2%}  {trace.text(candidate.id)!r}")
+    before = place - 1 if about["model"]["family"] == "decoder" else place
+    if before >= 0:
+        lines += [f"{probability:6.2%}  {text!r}" for text, probability in likely(before, RUNNERS_UP)]
     return "\n".join(lines)
 
 
-def _next(trace: TextTrace) -> str:
+def _next(about: Mapping[str, Any], likely: Likely) -> str:
     """A table of what would follow the last token."""
-    if "candidates.logits" not in trace or trace.about["model"]["family"] != "decoder":
-        return ""
+    found = likely(-1, RUNNERS_UP) if about["model"]["family"] == "decoder" else []
     rows = "".join(
-        f"<tr><td><code>{escape(repr(trace.text(candidate.id)), quote=True)}</code></td><td>{candidate.probability:.2%}</td></tr>"
-        for candidate in trace.candidates(-1, RUNNERS_UP)
+        f"<tr><td><code>{escape(repr(text), quote=True)}</code></td><td>{probability:.2%}</td></tr>"
+        for text, probability in found
     )
-    return f"<table><tr><td>would come next</td><td></td></tr>{rows}</table>"
+    return "" if not found else f"<table><tr><td>would come next</td><td></td></tr>{rows}</table>"
 
 
-def _about(trace: TextTrace) -> str:
-    about = trace.about
+def _about(about: Mapping[str, Any]) -> str:
     said = f"{about['model']['name']}, {len(about['tokens'])} tokens"
     if about["changes"]:
         said += f", changed: {', '.join(change['kind'] for change in about['changes'])}"

@@ -11,18 +11,10 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError
 from limner.core.tap import NO_TAP, Tap
+from limner.explain.guess import Guess, best_guesses
 from limner.explain.positions import read_positions, without_positions
-from limner.explain.words import Model, check_length, frame, token_name
+from limner.explain.words import Model, read_ids, token_name
 from limner.text.generator import TextGenerator
-
-
-@dataclass(frozen=True)
-class Next:
-    """A token that might come next, and how likely it is."""
-
-    id: int
-    text: str
-    probability: float
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PairReading:
     """Both texts, read one way.
 
     Attributes:
@@ -54,7 +46,7 @@ class Reading:
     similarity: float
     largest_difference: float | None
     pairs: list[Pair]
-    next: list[list[Next]]
+    next: list[list[Guess]]
 
 
 @dataclass(frozen=True)
@@ -74,8 +66,8 @@ class Order:
     same_tokens: bool
     causal: bool
     positions: str
-    with_positions: Reading
-    without_positions: Reading
+    with_positions: PairReading
+    without_positions: PairReading
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -91,16 +83,11 @@ def compare_order(model: Model, first: str, second: str, *, top: int = 5) -> Ord
     Raises:
         ConfigError: ``top`` is not positive.
         ContextError: a text is longer than the context window.
+        TokenizerError: a text is empty, and the model has nothing to begin with.
     """
     if top < 1:
         raise ConfigError(f"top is {top}, but at least one token is shown. Choose 1 or more.")
-    opening, closing = frame(model)
-    rows = [[*opening, *model.tokenizer.encode(text), *closing] for text in (first, second)]
-    for ids in rows:
-        if not ids:
-            raise ConfigError("a text is empty, but two are compared. Give a word or more.")
-        check_length(model, ids)
-    one, two = rows
+    one, two = rows = [read_ids(model, text) for text in (first, second)]
     names = tuple([token_name(model.tokenizer, id) for id in ids] for ids in rows)
     return Order(
         (first, second),
@@ -113,9 +100,11 @@ def compare_order(model: Model, first: str, second: str, *, top: int = 5) -> Ord
     )
 
 
-def _read(model: Model, one: list[int], two: list[int], tap: Tap, top: int) -> Reading:
+def _read(model: Model, one: list[int], two: list[int], tap: Tap, top: int) -> PairReading:
     hidden = [model.model.hidden(torch.tensor([ids], device=model.device), tap=tap)[0] for ids in (one, two)]
-    following = [_next(model, vectors[-1], top) for vectors in hidden] if isinstance(model, TextGenerator) else []
+    following: list[list[Guess]] = []
+    if isinstance(model, TextGenerator):
+        following = [best_guesses(model, model.model.logits(vectors[-1]), top) for vectors in hidden]
     first, second = (vectors.float().cpu() for vectors in hidden)
     places = _matched(one, two)
     pairs = [
@@ -124,7 +113,7 @@ def _read(model: Model, one: list[int], two: list[int], tap: Tap, top: int) -> R
     ]
     whole = len(places) == len(one) == len(two)
     differences = [float((first[here] - second[there]).abs().max()) for here, there in places]
-    return Reading(
+    return PairReading(
         _cosine(first.mean(dim=0), second.mean(dim=0)), max(differences) if whole else None, pairs, following
     )
 
@@ -135,13 +124,6 @@ def _matched(one: list[int], two: list[int]) -> list[tuple[int, int]]:
     for place, id in enumerate(two):
         waiting.setdefault(id, []).append(place)
     return [(place, waiting[id].pop(0)) for place, id in enumerate(one) if waiting.get(id)]
-
-
-def _next(model: TextGenerator, vector: Tensor, top: int) -> list[Next]:
-    shares = model.model.logits(vector).float()[: model.tokenizer.vocab_size].softmax(dim=-1)
-    best = shares.topk(min(top, len(shares)))
-    pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [Next(id, model.token_text(id), share) for id, share in pairs]
 
 
 def _cosine(first: Tensor, second: Tensor) -> float:

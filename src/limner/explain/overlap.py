@@ -135,11 +135,11 @@ def measure_overlap(
     from limner.picture.world.draw import draw
 
     if scenes < 2:
-        raise ConfigError(f"scenes is {scenes}, but means are taken over at least 2. 200 is usual.")
+        raise ConfigError(f"scenes is {scenes}, but means are taken over at least 2. Choose more; 200 is usual.")
     for time in times:
         if not 0.0 < time < 1.0:
             raise ConfigError(
-                f"time is {time:g}, but noise has a part in a picture above 0 and below 1. 0.5 is the middle."
+                f"time is {time:g}, but noise has a part in a picture above 0 and below 1. Choose between; 0.5 is the middle."
             )
     config = painter.config
     height, width = config.size

@@ -14,8 +14,8 @@ from torch import Tensor
 from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Tap
 from limner.explain.picture_changes import (
-    HeadOff,
     Part,
+    PictureHeadOff,
     Region,
     change_tap,
     difference,
@@ -115,7 +115,7 @@ def picture_causal_map(
     done = 0
     for layer, count in enumerate(counts):
         for head in range(count):
-            off = HeadOff(layer, head, where)
+            off = PictureHeadOff(layer, head, where)
             if before is None:
                 found = difference(picture.image, paint_changed(painter, picture, [off], start=start, mask=mask).image)
             else:

@@ -12,16 +12,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, assert_never
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.core.errors import ConfigError, DataError, suggest
-from limner.core.settings import read_settings
+from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Editor, Tap
+from limner.explain.change_kinds import Change, Kinds, nothing, silenced
+from limner.explain.checks import check_number
+from limner.explain.picture_page import comparison_page
 from limner.picture.painting import PaintSettings, Picture, looks_of, new_seed
 from limner.picture.prompts import WORD, as_read
 from limner.picture.words import check_words_count
@@ -39,19 +41,7 @@ MOST_WEIGHT = 100.0
 
 
 @dataclass(frozen=True)
-class _Change:
-    """What all changes are."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; ``read_changes`` reads them back."""
-        kind = next(name for name, known in KINDS.items() if type(self) is known)
-        plain = {field.name: getattr(self, field.name) for field in fields(self)}
-        listed = {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-        return {"kind": kind, **{name: value for name, value in listed.items() if value is not None}}
-
-
-@dataclass(frozen=True)
-class WeighWord(_Change):
+class WeighWord(Change):
     """Let a word count for more or less where the picture reads the prompt.
 
     In every layer the shares of attention that its tokens get are multiplied by ``weight``, and all shares made to add up
@@ -70,65 +60,68 @@ class WeighWord(_Change):
     word: int
     weight: float
     looks: tuple[int, ...] | None = None
+    kind: ClassVar[str] = "weigh_word"
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.weight) and 0.0 <= self.weight <= MOST_WEIGHT):
             raise ConfigError(
-                f"weight is {self.weight:g}, but a word is weighed with 0 to {MOST_WEIGHT:g}. 0.3 to 4 is usual."
+                f"weight is {self.weight:g}, but a word is weighed with 0 to {MOST_WEIGHT:g}. Choose between; 0.3 to 4 is usual."
             )
 
 
 @dataclass(frozen=True)
-class RemoveWord(_Change):
+class RemoveWord(Change):
     """Paint the prompt without one of its words, counted from 0."""
 
     word: int
+    kind: ClassVar[str] = "remove_word"
 
 
 @dataclass(frozen=True)
-class ReplaceWord(_Change):
+class ReplaceWord(Change):
     """Paint the prompt with other words in place of one, counted from 0."""
 
     word: int
     by: str
+    kind: ClassVar[str] = "replace_word"
 
 
 @dataclass(frozen=True)
-class HeadOff(_Change):
+class PictureHeadOff(Change):
     """Switch one head off: what it mixes counts as 0, for every row. ``looks`` as for ``WeighWord``."""
 
     layer: int
     head: int
     where: Part = "cross_attention"
     looks: tuple[int, ...] | None = None
+    kind: ClassVar[str] = "head_off"
 
 
 @dataclass(frozen=True)
-class AttentionOff(_Change):
+class PictureAttentionOff(Change):
     """Switch a layer's attention off, to the prompt or of the picture to itself: it adds nothing."""
 
     layer: int
     where: Part = "cross_attention"
     looks: tuple[int, ...] | None = None
+    kind: ClassVar[str] = "attention_off"
 
 
 @dataclass(frozen=True)
-class FeedForwardOff(_Change):
+class PictureFeedForwardOff(Change):
     """Switch a layer's feed-forward off: it adds nothing."""
 
     layer: int
     looks: tuple[int, ...] | None = None
+    kind: ClassVar[str] = "feed_forward_off"
 
 
-PictureChange: TypeAlias = WeighWord | RemoveWord | ReplaceWord | HeadOff | AttentionOff | FeedForwardOff
-KINDS: dict[str, type[PictureChange]] = {
-    "weigh_word": WeighWord,
-    "remove_word": RemoveWord,
-    "replace_word": ReplaceWord,
-    "head_off": HeadOff,
-    "attention_off": AttentionOff,
-    "feed_forward_off": FeedForwardOff,
-}
+PictureChange: TypeAlias = (
+    WeighWord | RemoveWord | ReplaceWord | PictureHeadOff | PictureAttentionOff | PictureFeedForwardOff
+)
+KINDS: Kinds[PictureChange] = Kinds(
+    "a picture", (WeighWord, RemoveWord, ReplaceWord, PictureHeadOff, PictureAttentionOff, PictureFeedForwardOff)
+)
 
 
 def read_changes(values: Iterable[PictureChange | Mapping[str, Any]]) -> tuple[PictureChange, ...]:
@@ -137,26 +130,13 @@ def read_changes(values: Iterable[PictureChange | Mapping[str, Any]]) -> tuple[P
     Raises:
         ConfigError: no such kind, or an unknown, missing or ill-typed entry.
     """
-    if isinstance(values, Mapping | str) or not isinstance(values, Iterable):
-        raise ConfigError(f"changes is {values!r:.80}, but it is a list of changes. Put them in brackets.")
-    return tuple(_read(value, f"changes[{number}]") for number, value in enumerate(values))
-
-
-def _read(value: PictureChange | Mapping[str, Any], path: str) -> PictureChange:
-    if isinstance(value, _Change):
-        return value
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"{path} is {value!r:.80}, but a change is an object. Give what to_dict gave.")
-    kind = value.get("kind")
-    if kind not in KINDS:
-        raise ConfigError(f"{path}.kind is {kind!r:.80}, which is no change of a picture. {suggest(str(kind), KINDS)}")
-    return read_settings(KINDS[kind], {name: entry for name, entry in value.items() if name != "kind"}, path)
+    return KINDS.read_all(values)
 
 
 # ── words ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def find_word(words: Sequence[str], word: str | int) -> int:
+def word_number(words: Sequence[str], word: str | int) -> int:
     """Which of a prompt's words is meant, by its number or by itself.
 
     Args:
@@ -199,7 +179,7 @@ def change_prompt(
     for change in changes:
         match change:
             case RemoveWord(word=word) | ReplaceWord(word=word):
-                if find_word(words, word) in others:
+                if word_number(words, word) in others:
                     raise ConfigError(
                         f"word {word} is changed twice, but it can only be once. Drop one of the changes."
                     )
@@ -215,7 +195,7 @@ def change_prompt(
     def counted(change: PictureChange) -> PictureChange:
         if not isinstance(change, WeighWord):
             return change
-        if find_word(words, change.word) in others:
+        if word_number(words, change.word) in others:
             raise ConfigError(
                 f"word {change.word} is weighed and removed or replaced, but it can only be one. Drop one of the changes."
             )
@@ -244,28 +224,29 @@ def change_tap(
     stack = painter.config.denoiser.stack
     for change in changes:
         assert not isinstance(change, RemoveWord | ReplaceWord)
-        _check_looks(change.looks, looks)
+        for look in change.looks or ():
+            check_number("look", look, looks, "look", "the picture")
         edit: Callable[[Tensor], Tensor]
         if isinstance(change, WeighWord):
             check_words_count({"guidance": guidance})
             words = painter.word_places(prompt)
-            _, places = words[find_word([word for word, _ in words], change.word)]
+            _, places = words[word_number([word for word, _ in words], change.word)]
             if change.weight == 1.0:
                 continue
             step, edit = "layer.*.cross_attention.weights", partial(_weighed, places, change.weight)
         else:
-            _check_number("layer", change.layer, stack.num_layers)
+            check_number("layer", change.layer, stack.num_layers, "layer")
             match change:
-                case HeadOff(layer=layer, head=head, where=where):
+                case PictureHeadOff(layer=layer, head=head, where=where):
                     block = stack.block(layer)
                     kind = block.cross_attention if where == "cross_attention" else block.attention
                     assert kind is not None
-                    _check_number("head", head, kind.num_heads)
-                    step, edit = f"layer.{layer}.{where}.mixed", partial(_without_head, head)
-                case AttentionOff(layer=layer, where=where):
-                    step, edit = f"layer.{layer}.{where}.output", _nothing
-                case FeedForwardOff(layer=layer):
-                    step, edit = f"layer.{layer}.feed_forward.output", _nothing
+                    check_number("head", head, kind.num_heads, "head", f"layer {layer}")
+                    step, edit = f"layer.{layer}.{where}.mixed", partial(silenced, axis=1, number=head)
+                case PictureAttentionOff(layer=layer, where=where):
+                    step, edit = f"layer.{layer}.{where}.output", nothing
+                case PictureFeedForwardOff(layer=layer):
+                    step, edit = f"layer.{layer}.feed_forward.output", nothing
                 case _:
                     assert_never(change)
         numbers: Iterable[int | str] = ["*"] if change.looks is None else change.looks
@@ -281,29 +262,6 @@ def _weighed(places: list[int], weight: float, shares: Tensor) -> Tensor:
     shares[0, :, :, places] *= weight
     shares[0] /= shares[0].sum(dim=-1, keepdim=True).clamp(min=1e-9)
     return shares
-
-
-def _without_head(head: int, mixed: Tensor) -> Tensor:
-    mixed = mixed.clone()
-    mixed[:, head] = 0
-    return mixed
-
-
-def _nothing(output: Tensor) -> Tensor:
-    return output.new_zeros(output.shape)
-
-
-def _check_number(what: str, number: int, count: int) -> None:
-    if not 0 <= number < count:
-        raise ConfigError(f"{what} is {number}, but the model has {count}, counted from 0. Choose 0 to {count - 1}.")
-
-
-def _check_looks(looks: tuple[int, ...] | None, count: int) -> None:
-    for number in looks or ():
-        if not 0 <= number < count:
-            raise ConfigError(
-                f"look {number} is named, but the picture takes {count}, counted from 0. Choose 0 to {count - 1}."
-            )
 
 
 # ── painting ───────────────────────────────────────────────────────────────────────────────────────────
@@ -425,9 +383,9 @@ class PictureComparison:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: both, and where they differ."""
-        from limner.explain.picture_page import comparison_page
-
-        return comparison_page(self)
+        kinds = ", ".join(str(change.to_dict()) for change in self.changes)
+        said = f"Changed: {kinds or 'nothing'}. Mean difference {self.changed():.2%} of the way from black to white."
+        return comparison_page(said, self.before.image, self.after.image, self.difference)
 
 
 def compare_pictures(

@@ -5,8 +5,6 @@ A report has no model, so that what can be changed in it is painted beforehand, 
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from limner.explain.picture_changes import (
     WeighWord,
     compare_pictures,
 )
+from limner.picture.data_url import picture_url
 
 if TYPE_CHECKING:
     from limner.picture.generator import PictureGenerator
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 WEIGHTS = (2.5,)  # beyond 4 the bundled model's pictures fall apart
 MOST_PAINTED = 32  # pictures, each of which takes as long as the one that they are of
 LONGEST_SIDE = 128  # pixels: thirty of them are some hundred kilobytes
-QUALITY = 85  # of WebP
 
 
 def picture_interventions(
@@ -89,6 +87,4 @@ def _small(image: Image.Image) -> str:
     """A picture as a data URL."""
     image = image.convert("RGB")
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=QUALITY, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return picture_url(image)

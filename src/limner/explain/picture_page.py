@@ -2,65 +2,68 @@
 
 from __future__ import annotations
 
-import base64
-import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from PIL import Image
 
 from limner.explain.trace import Array
-from limner.picture.filmstrip import MOST_COLUMNS, heat, spread
-
-if TYPE_CHECKING:
-    from limner.explain.picture_changes import PictureComparison
-    from limner.explain.picture_trace import PictureTrace
+from limner.picture.data_url import picture_url
+from limner.picture.filmstrip import heat
 
 SIDE = 96  # pixels of a cell's longer side
 CELL = 'style="padding:2px 4px;text-align:left;vertical-align:top;border:0"'
 
 
-def trace_page(trace: PictureTrace) -> str:
-    """The way from noise to picture, and a row of heat maps for each word; each word's share one scale."""
-    kept = [trace.looks[at] for at in spread(len(trace.looks), MOST_COLUMNS)]
-    about, settings = trace.about, trace.about["settings"]
-    size = _cell(trace.image.size)
-    replay = about["replay"]
-    said = (
-        f"“{settings['prompt']}”, seed {settings['seed']}, by {about['model']['name'] or 'a model'} "
-        f"({about['model']['sha256'][:12]}); "
-    )
-    said += (
-        f"{replay['looks']} looks were looked at again: what is seen is off by {replay['mean_difference']:.2g} in the mean and "
-        f"{replay['largest_difference']:.2g} at most"
-        if replay["looks"]
-        else "seen while it was painted"
-    )
-    if about["changes"]:
-        said += f"; changed: {', '.join(str(change.get('kind')) for change in about['changes'])}"
-    rows = [_row("", [escape(f"look {number}") for number in kept] + ["picture, mean"])]
-    for name, shown in (("given", trace.given), ("seen", trace.seen)):
-        rows.append(_row(name, [_image(shown(number), size) for number in kept] + [_image(trace.image, size)]))
-    for place, word in enumerate(trace.words):
-        maps = trace["words"][:, place]
-        brightest = max(float(maps.max(initial=0.0)), 1e-9)
-        cells = [_heat(trace.word_map(place, look=number) / brightest, size) for number in kept]
-        mean = trace.word_map(place)
-        cells.append(_heat(mean / max(float(mean.max()), 1e-9), size))
-        rows.append(_row(word, cells, f"{float(mean.mean()):.1%}"))
+@dataclass(frozen=True)
+class WordRow:
+    """Where one word was.
+
+    Attributes:
+        maps: of each look shown, shares of attention of each patch.
+        mean: over all looks.
+        brightest: the share that is shown brightest in ``maps``; ``mean`` has a scale of its own.
+    """
+
+    word: str
+    maps: Sequence[Array]
+    mean: Array
+    brightest: float
+
+
+def trace_page(
+    said: str,
+    looks: Sequence[int],
+    picture: Image.Image,
+    shown: Mapping[str, Sequence[Image.Image]],
+    words: Sequence[WordRow],
+) -> str:
+    """The way from noise to picture, and a row of heat maps for each word.
+
+    Args:
+        said: a line about the run.
+        looks: numbers of the looks that are shown.
+        shown: pictures of them, one a look, by what they are.
+    """
+    size = _cell(picture.size)
+    rows = [_row("", [escape(f"look {number}") for number in looks] + ["picture, mean"])]
+    for name, images in shown.items():
+        rows.append(_row(name, [_image(image, size) for image in (*images, picture)]))
+    for row in words:
+        cells = [_heat(share / max(row.brightest, 1e-9), size) for share in row.maps]
+        cells.append(_heat(row.mean / max(float(row.mean.max()), 1e-9), size))
+        rows.append(_row(row.word, cells, f"{float(row.mean.mean()):.1%}"))
     return f"<div><p>{escape(said)}</p><table>{''.join(rows)}</table></div>"
 
 
-def comparison_page(comparison: PictureComparison) -> str:
+def comparison_page(said: str, before: Image.Image, after: Image.Image, difference: Array) -> str:
     """Before, after and where they differ, from black (nowhere) to bright (the most)."""
-    size = tuple(2 * side for side in _cell(comparison.before.image.size))
-    found = comparison.difference
-    cells = [_image(comparison.before.image, size), _image(comparison.after.image, size)]
-    cells.append(_heat(found / max(float(found.max()), 1e-9), size))
-    kinds = ", ".join(str(change.to_dict()) for change in comparison.changes)
-    said = f"Changed: {kinds or 'nothing'}. Mean difference {comparison.changed():.2%} of the way from black to white."
+    size = tuple(2 * side for side in _cell(before.size))
+    cells = [_image(before, size), _image(after, size)]
+    cells.append(_heat(difference / max(float(difference.max()), 1e-9), size))
     table = _row("", ["before", "after", "difference"]) + _row("", cells)
     return f"<div><p>{escape(said)}</p><table>{table}</table></div>"
 
@@ -81,7 +84,5 @@ def _heat(share: Array, size: tuple[int, ...]) -> str:
 
 
 def _image(image: Image.Image, size: tuple[int, ...]) -> str:
-    held = io.BytesIO()
-    image.save(held, "PNG")
-    data = base64.b64encode(held.getvalue()).decode("ascii")
-    return f'<img alt="" width="{size[0]}" height="{size[1]}" src="data:image/png;base64,{data}" style="image-rendering:pixelated">'
+    address = picture_url(image, exact=True)
+    return f'<img alt="" width="{size[0]}" height="{size[1]}" src="{address}" style="image-rendering:pixelated">'

@@ -6,8 +6,8 @@ again at the looks that are asked for, with taps, and says how far that is from 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,13 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
-from limner.explain.picture_changes import PictureChange, find_word, plan, read_changes
-from limner.explain.trace import Array, Trace, load_trace, shares
+from limner.explain.picture_changes import PictureChange, plan, read_changes, word_number
+from limner.explain.picture_page import WordRow, trace_page
+from limner.explain.trace import Array, Trace, as_bytes, load_trace
 from limner.picture.config import Flow
 from limner.picture.denoiser import patchify
-from limner.picture.filmstrip import spread
-from limner.picture.painting import Look, PaintSettings, Picture
+from limner.picture.filmstrip import MOST_COLUMNS, spread
+from limner.picture.painting import Given, Look, PaintSettings, Picture
 from limner.picture.process import levels, read
 from limner.picture.words import WEIGHTS, add_words, by_look, check_words_count, of_prompt
 
@@ -102,22 +103,59 @@ class PictureTrace(Trace):
         Raises:
             ConfigError: there is no such word, look, layer or head.
         """
-        number = find_word(self.words, word)
+        number = word_number(self.words, word)
         if layer is None and head is None:
             maps = self["words"][:, number]
             return _mean(maps if look is None else maps[self._place(look, self.looks)][None], 0)
         detailed = list(self.about["detailed"])
         maps = self._needed("words.layer_head")[:, :, :, number]  # looks, layers, heads, rows, columns
-        for name, chosen, count in (("layer", layer, maps.shape[1]), ("head", head, maps.shape[2])):
-            if chosen is not None and not 0 <= chosen < count:
-                raise ConfigError(
-                    f"{name} is {chosen}, but the trace has {count}, counted from 0. Choose 0 to {count - 1}."
-                )
+        _check_among("layer", layer, maps.shape[1])
+        _check_among("head", head, maps.shape[2])
         if look is not None:
             maps = maps[self._place(look, detailed)][None]
         maps = maps if layer is None else maps[:, layer : layer + 1]
         maps = maps if head is None else maps[:, :, head : head + 1]
         return _mean(maps, (0, 1, 2))
+
+    def self_attention(self, *, look: int | None = None, layer: int | None = None, head: int | None = None) -> Array:
+        """How patches look at each other: each patch's shares of attention, shape (patches, patches).
+
+        A row is what one patch looks at and adds up to 1; patches are counted row after row of the picture.
+
+        Args:
+            look, layer, head: None: the mean of all that were kept.
+        Raises:
+            ConfigError: there is none of that look, layer or head.
+        """
+        kept = [tuple(map(int, name.split(".")[1:])) for name in self.arrays if name.startswith("self_attention.")]
+        if not kept:
+            raise ConfigError(
+                "self_attention is asked for, but the trace has none. Trace the picture anew with self_attention=True."
+            )
+        for what, chosen, numbers in (("look", look, {at for at, _ in kept}), ("layer", layer, {at for _, at in kept})):
+            if chosen is not None and chosen not in numbers:
+                raise ConfigError(
+                    f"{what} is {chosen}, but of it how patches look at each other was not kept. Choose one of "
+                    f"{sorted(numbers)}, or trace it anew."
+                )
+        chosen = [(at, of) for at, of in kept if look in (None, at) and layer in (None, of)]
+        _check_among("head", head, self.arrays[f"self_attention.{chosen[0][0]}.{chosen[0][1]}"].shape[0])
+        each = [self[f"self_attention.{at}.{of}"] for at, of in chosen]
+        return _mean(np.stack([_mean(one, 0) if head is None else one[head] for one in each]), 0)
+
+    def patch_map(
+        self, row: int, column: int, *, look: int | None = None, layer: int | None = None, head: int | None = None
+    ) -> Array:
+        """Where one patch of the picture looked in it, shape (rows, columns); else as ``self_attention``.
+
+        Raises:
+            ConfigError: there is no such patch, look, layer or head.
+        """
+        rows, columns = self.about["grid"]
+        _check_among("row", row, rows)
+        _check_among("column", column, columns)
+        of_all = self.self_attention(look=look, layer=layer, head=head)
+        return of_all[row * columns + column].reshape(rows, columns)
 
     def _picture(self, name: str, look: int, of: str) -> Image.Image:
         array = self._needed(name)
@@ -139,20 +177,47 @@ class PictureTrace(Trace):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the way from noise to picture, and where each word was."""
-        from limner.explain.picture_page import trace_page
+        kept = [self.looks[at] for at in spread(len(self.looks), MOST_COLUMNS)]
+        shown = {"given": [self.given(look) for look in kept], "seen": [self.seen(look) for look in kept]}
+        words = [
+            WordRow(
+                word,
+                [self.word_map(number, look=look) for look in kept],
+                self.word_map(number),
+                float(self["words"][:, number].max(initial=0.0)),
+            )
+            for number, word in enumerate(self.words)
+        ]
+        return trace_page(self._said(), kept, self.image, shown, words)
 
-        return trace_page(self)
+    def _said(self) -> str:
+        """What was painted, by whom, and how far what is shown is from that."""
+        about, settings, replay = self.about, self.about["settings"], self.about["replay"]
+        said = (
+            f"“{settings['prompt']}”, seed {settings['seed']}, by {about['model']['name'] or 'a model'} "
+            f"({about['model']['sha256'][:12]}); "
+        )
+        if replay is None:
+            said += "recorded while it was painted"
+        else:
+            said += (
+                f"{replay['looks']} looks were looked at again: what is seen is off by {replay['mean_difference']:.2g} in the "
+                f"mean and {replay['largest_difference']:.2g} at most"
+            )
+        if about["changes"]:
+            said += f"; changed: {', '.join(str(change.get('kind')) for change in about['changes'])}"
+        return said
 
 
 def trace_picture(
     painter: PictureGenerator,
-    source: Picture | str,
+    source: Picture | PictureTrace | str,
     *,
     seed: int | None = None,
     settings: PaintSettings | None = None,
     looks: Sequence[int] | None = None,
     detailed: Sequence[int] | None = None,
-    self_attention: bool = False,
+    self_attention: bool | Collection[int] = False,
     changes: Iterable[PictureChange | Mapping[str, Any]] = (),
     start: Image.Image | None = None,
     mask: Image.Image | None = None,
@@ -162,34 +227,44 @@ def trace_picture(
     """Look inside the making of a picture.
 
     Args:
-        source: a picture of this model with its looks, of which just those that are asked for are looked at again; or a
-            prompt, which is painted, and seen while it is.
-        seed, settings, values: as for ``PictureGenerator.generate``; not beside a picture.
+        source: a picture of this model with its looks, of which just those that are asked for are looked at again; the
+            trace of one, likewise of the looks that it kept; or a prompt, which is painted, and seen while it is.
+        seed, settings, values: as for ``PictureGenerator.generate``; not beside a picture or a trace.
         looks: numbers of looks, from 0. None: all, or if that is more than 8 MB, as many as fit, evenly spread.
         detailed: those of them of which each layer and head, and the predictions with and without the prompt, are kept.
             None: up to 8, evenly spread; empty: of none.
-        self_attention: keep of the detailed looks also how patches look at each other.
+        self_attention: keep of the detailed looks also how patches look at each other, in all layers or in these. That is a
+            byte for each pair of patches, layer and head.
         changes: see ``limner.explain.picture_changes``. With them a picture is painted anew, from its own seed.
         start, mask: what the picture is, or was, made from.
         on_step: called as by ``generate``, where there is something to paint.
     Raises:
-        ConfigError: a look, a change or a setting that is not there or out of its range.
-        DataError: the picture has no looks, its guidance is 0, it is one of a blend, or start or mask are missing.
+        ConfigError: a look, a layer, a change or a setting that is not there or out of its range.
+        DataError: the picture has no looks, its guidance is 0, it is one of a blend, or start or mask are missing; the trace
+            does not hold what the model was given.
         WeightsError: another model painted the picture.
     """
     changes = read_changes(changes)  # at once, for an iterator has them only once
+    kept: PictureTrace | None = None
+    if isinstance(source, PictureTrace):
+        kept, source = source, Picture(source.image, dict(source.about["settings"]), notes=tuple(source.about["notes"]))
     made = plan(painter, source, changes, seed=seed, settings=settings, start=start, mask=mask, **values)
     check_words_count({"guidance": made.settings.guidance})
     watch = PictureWatch(painter, made.prompt, self_attention=self_attention)
     tap = watch.tap if made.tap is NO_TAP else Chain(made.tap, watch.tap)
     if isinstance(source, Picture) and not changes:
-        if not source.looks:
+        given = source.looks if kept is None else _given(kept, painter, made.settings)
+        if not given:
             raise DataError("the picture has no looks, but a trace is made of them. Paint it with record=True.")
-        chosen = watch.choose(source, looks, detailed)
-        asked = [look for look in source.looks if look.number in chosen.looks]
+        chosen = watch.choose(source, given, looks, detailed)
+        asked = [look for look in given if look.number in chosen.looks]
         found = painter.look_again(source.settings, asked, start=start, mask=mask, tap=tap)
-        again = {look.number: seen for look, seen in zip(asked, found, strict=True)}
-        return watch.trace(source, looks=looks, detailed=detailed, again=again)
+        if kept is None:
+            again = {look.number: seen for look, seen in zip(asked, found, strict=True)}
+            return watch.trace(source, looks=looks, detailed=detailed, again=again)
+        both = zip(asked, found, strict=True)
+        source = replace(source, looks=tuple(Look(one.number, one.time, one.noisy, seen.half()) for one, seen in both))
+        return _said_of(kept, watch.trace(source, looks=chosen.looks, detailed=chosen.detailed))
     (picture,) = painter.generate(
         made.prompt, seed=made.seed, settings=made.settings, start=start, mask=mask, on_step=on_step, tap=tap
     )
@@ -211,7 +286,9 @@ class PictureWatch:
     next one of the same prompt.
     """
 
-    def __init__(self, painter: PictureGenerator, prompt: str, *, self_attention: bool = False) -> None:
+    def __init__(
+        self, painter: PictureGenerator, prompt: str, *, self_attention: bool | Collection[int] = False
+    ) -> None:
         self.painter = painter
         self.words = painter.word_places(prompt)
         self.ids = painter.read_prompt(prompt)
@@ -220,28 +297,41 @@ class PictureWatch:
         places = [*(where for _, where in self.words), rest]
         self._maps = Recorder([WEIGHTS], keep=lambda weights: add_words(of_prompt(weights), places))
         self._predictions = Recorder(["look.*.prediction"], keep=lambda rows: rows.detach().float().cpu())
-        self._own = Recorder(["look.*.layer.*.attention.weights"] if self_attention else [], keep=of_prompt)
-        self.tap: Tap = Chain(self._maps, self._predictions, *([self._own] if self_attention else []))
+        layers, _ = _layers_and_heads(painter)
+        if not isinstance(self_attention, bool):
+            for layer in self_attention:
+                if not 0 <= layer < layers:
+                    raise ConfigError(
+                        f"self_attention is asked for in layer {layer}, but the model has {layers}, counted from 0. Choose 0 "
+                        f"to {layers - 1}."
+                    )
+        own = range(layers) if self_attention is True else sorted(set(self_attention or ()))
+        self._own = Recorder(
+            [f"look.*.layer.{layer}.attention.weights" for layer in own], keep=lambda weights: of_prompt(weights).half()
+        )
+        self.tap: Tap = Chain(self._maps, self._predictions, *([self._own] if own else []))
 
     def clear(self) -> None:
         """Forget the picture that was seen."""
         for recorder in (self._maps, self._predictions, self._own):
             recorder.values.clear()
 
-    def choose(self, picture: Picture, looks: Sequence[int] | None, detailed: Sequence[int] | None) -> Chosen:
-        """The looks that a trace of this picture keeps, as for ``trace_picture``.
+    def choose(
+        self, picture: Picture, given: Sequence[Given], looks: Sequence[int] | None, detailed: Sequence[int] | None
+    ) -> Chosen:
+        """The looks that a trace of this picture keeps, of those of which is known what was given; as ``trace_picture``.
 
         Raises:
             ConfigError: one of them is not there, or none is asked for.
         """
-        there = [look.number for look in picture.looks]
+        there = [look.number for look in given]
         config = self.painter.config
         pixels = 3 * picture.image.width * picture.image.height
         patches = picture.image.width * picture.image.height // config.multiple**2
         maps = len(self.words) * patches
         layers, heads = _layers_and_heads(self.painter)
-        each = 2 * pixels + 2 * picture.looks[0].noisy.numel() + maps + 3 * patches + 300  # and what about says of it
-        more = 2 * pixels + layers * heads * (maps + (patches**2 if self._own.patterns else 0))
+        each = 2 * pixels + 2 * given[0].noisy.numel() + maps + 3 * patches + 300  # and what about says of it
+        more = 2 * pixels + layers * heads * maps + len(self._own.patterns) * heads * patches**2
         few = max(1, min(MOST_DETAILED, MOST_DETAILS // more))
         if looks is None:
             wanted = [
@@ -279,7 +369,7 @@ class PictureWatch:
 
         Args:
             looks, detailed: as for ``trace_picture``.
-            again: what was seen at the looks, where they were looked at again.
+            again: what was seen at the looks, where they were looked at again; None: the picture was seen while it was painted.
         Raises:
             ConfigError: a look that is not there.
             DataError: the picture has no looks, or its guidance is 0; or nothing or several pictures were seen.
@@ -287,7 +377,7 @@ class PictureWatch:
         check_words_count(picture.settings)
         if not picture.looks:
             raise DataError("the picture has no looks, but a trace is made of them. Paint it with record=True.")
-        chosen = self.choose(picture, looks, detailed)
+        chosen = self.choose(picture, picture.looks, looks, detailed)
         at = {look.number: look for look in picture.looks}
         maps = by_look(self._maps)  # look → (layers, words and rest, heads, patches)
         height, width = int(picture.settings["height"]), int(picture.settings["width"])
@@ -306,15 +396,13 @@ class PictureWatch:
         }
         scales: dict[str, float] = {}
         for name, part in parts.items():
-            arrays[name], scales[name] = shares(part.numpy())
+            arrays[name], scales[name] = as_bytes(part)
         arrays |= self._guided(picture, at, chosen, grid)
-        if self._own.patterns:
-            for number, of_layers in by_look(self._own).items():
-                if number in chosen.detailed:
-                    for layer, weights in enumerate(of_layers):
-                        name = f"self_attention.{number}.{layer}"
-                        arrays[name], scales[name] = shares(weights.numpy())
-        far = [(again[number] - at[number].seen.float()).abs() for number in chosen.looks] if again else []
+        for path, (weights, *_) in self._own.values.items():
+            _, number, _, layer, *_ = path.split(".")
+            if int(number) in chosen.detailed:
+                name = f"self_attention.{number}.{layer}"
+                arrays[name], scales[name] = as_bytes(weights)
         about = {
             "model": self._model(),
             "settings": picture.settings,
@@ -326,11 +414,9 @@ class PictureWatch:
             "shown": chosen.looks,
             "detailed": chosen.detailed,
             "grid": list(grid),
-            "replay": {
-                "largest_difference": max((float(one.max()) for one in far), default=0.0),
-                "mean_difference": sum(float(one.mean()) for one in far) / max(1, len(far)),
-                "looks": len(far),
-            },
+            "replay": None
+            if again is None
+            else _distance([(again[n] - at[n].seen.float()).abs() for n in chosen.looks]),
             "changes": picture.settings.get("changes", []),
         }
         return PictureTrace("picture", about, arrays, scales)
@@ -389,11 +475,59 @@ class PictureWatch:
         }
 
 
+def _given(trace: PictureTrace, painter: PictureGenerator, settings: PaintSettings) -> list[Given]:
+    """What the model was given at each look that a trace keeps.
+
+    Raises:
+        DataError: the trace does not hold it, or not as this model takes it.
+    """
+    height, width = settings.check_size(painter.config)
+    shape = (painter.config.denoiser.channels, height // painter.config.factor, width // painter.config.factor)
+    latents, seen = trace.arrays.get("latents"), trace.arrays.get("seen")
+    try:
+        looks = [(int(look["number"]), float(look["time"])) for look in trace.about["looks"]]
+        sound = trace.about["shown"] == [number for number, _ in looks] and all(0 <= time <= 1 for _, time in looks)
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound or latents is None or latents.shape != (len(looks), *shape) or seen is None or len(seen) != len(looks):
+        raise DataError(
+            "the trace does not hold what the model was given at its looks, but it is looked at again. Trace the picture "
+            "anew."
+        )
+    return [Given(number, time, torch.from_numpy(latents[at].copy())) for at, (number, time) in enumerate(looks)]
+
+
+def _said_of(kept: PictureTrace, again: PictureTrace) -> PictureTrace:
+    """A trace that was looked at again, with what the first says of the run and how far the two are from each other.
+
+    A trace keeps what was seen as a picture and not as it is refined, so that the difference is one of pixels, from −1 to 1.
+    """
+    before = kept.arrays["seen"][[kept.looks.index(number) for number in again.looks]].astype(np.int16)
+    far = np.abs(before - again.arrays["seen"]) / 127.5
+    replay = {"largest_difference": float(far.max()), "mean_difference": float(far.mean()), "looks": len(again.looks)}
+    said = {name: kept.about[name] for name in ("tokens", "words", "schedule", "changes") if name in kept.about}
+    return replace(again, about={**again.about, **said, "replay": replay})
+
+
+def _check_among(what: str, number: int | None, count: int) -> None:
+    if number is not None and not 0 <= number < count:
+        raise ConfigError(f"{what} is {number}, but the trace has {count}, counted from 0. Choose 0 to {count - 1}.")
+
+
 def _layers_and_heads(painter: PictureGenerator) -> tuple[int, int]:
     stack = painter.config.denoiser.stack
     cross = stack.block(0).cross_attention
     assert cross is not None
     return stack.num_layers, cross.num_heads
+
+
+def _distance(far: Sequence[Tensor]) -> dict[str, Any]:
+    """How far what was seen again is from the run: absolute differences, one tensor a look."""
+    return {
+        "largest_difference": max(float(one.max()) for one in far),
+        "mean_difference": sum(float(one.mean()) for one in far) / len(far),
+        "looks": len(far),
+    }
 
 
 def _mean(maps: Array, axes: int | tuple[int, ...]) -> Array:

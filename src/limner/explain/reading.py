@@ -17,10 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from limner.core.errors import ConfigError
 from limner.core.layers import Block
 from limner.core.tap import NO_TAP, Chain, Tap
 from limner.core.transformer import Transformer
 from limner.explain.ledger import Book, head_matrix, spread, stack_of
+from limner.explain.trace import as_bytes
 from limner.models import bfloat16_helps
 from limner.text.sampling import top_candidates
 
@@ -47,7 +49,7 @@ class Keeping:
     """What is asked for; each but ``taps`` is a group of a trace's arrays (docs/traces.md).
 
     Attributes:
-        taps: patterns of names in docs/taps.md; what matches is kept whole, as float16.
+        taps: patterns of names in docs/taps.md; what matches is kept whole, as float16, whole numbers as int32.
     """
 
     predictions: bool = False
@@ -101,6 +103,8 @@ def read(
             None: the text's own, and -1.
         tap: changes the pass before anything is kept.
         compare: places, and for each of them tokens whose logits to return, ids of shape (places, tokens).
+    Raises:
+        ConfigError: a pattern of taps that no step has.
     """
     model = front.model
     device = front.device
@@ -176,8 +180,9 @@ class _Watch:
 
     def see(self, full: str, value: Tensor) -> None:
         if self.keeping.taps and self._raw(full):
-            whole = value[0] if value.dim() > 2 else value
-            self.raw.setdefault(full, []).append(_half(whole.detach()).cpu())
+            whole = (value[0] if value.dim() > 2 else value).detach()
+            kept = _half(whole) if whole.is_floating_point() else whole.int()
+            self.raw.setdefault(full, []).append(kept.cpu())
         if full == "embedding.output":
             self._enter(value[0])
         elif full.startswith("layer."):
@@ -215,8 +220,7 @@ class _Watch:
     def _weights(self, layer: int, weights: Tensor) -> None:
         if self.keeping.attention:
             name = f"attention.{layer}"
-            made, self.made.scales[name] = as_bytes(weights)
-            self.made.arrays[name] = made.cpu().numpy()
+            self.made.arrays[name], self.made.scales[name] = as_bytes(weights)
         if self.keeping.rollout:
             # Half of what a place gives on is its own (Abnar & Zuidema 2020, arXiv:2005.00928).
             mean = weights.float().mean(dim=0).mul_(0.5)
@@ -284,22 +288,30 @@ class _Watch:
             arrays["neurons.ids"] = torch.stack([ids for ids, _ in padded]).cpu().numpy()
             arrays["neurons.values"] = torch.stack([values for _, values in padded]).cpu().numpy()
         if self.rolled is not None:
-            made, scales["rollout"] = as_bytes(self.rolled)
-            arrays["rollout"] = made.cpu().numpy()
+            arrays["rollout"], scales["rollout"] = as_bytes(self.rolled)
         for name, parts in self.raw.items():
-            arrays[f"tap.{name}"] = torch.cat(parts).numpy()
-
-
-def as_bytes(values: Tensor) -> tuple[Tensor, float]:
-    """``limner.explain.trace.shares`` for a tensor: bytes, and what 255 stands for."""
-    scale = float(values.max()) if values.numel() else 0.0
-    if not scale > 0.0:
-        return torch.zeros(values.shape, dtype=torch.uint8), 0.0
-    return values.float().mul(255 / scale).round_().clamp_(0, 255).to(torch.uint8), scale
+            # Logits come a few rows at a time. What comes once for each kind of layer is mostly the same of all kinds.
+            values = [torch.cat(parts)] if name == "logits" else _different(parts)
+            for number, value in enumerate(values):
+                arrays[f"tap.{name}" if len(values) == 1 else f"tap.{name}.{number}"] = value.numpy()
+        for pattern in self.keeping.taps:
+            if not any(fnmatchcase(name, pattern) for name in self.raw):
+                raise ConfigError(
+                    f"keep is {pattern!r}, but no step of this model has such a name. Choose one that docs/taps.md lists."
+                )
 
 
 def _half(values: Tensor) -> Tensor:
     return values.float().clamp(-HALF, HALF).half()
+
+
+def _different(values: Sequence[Tensor]) -> list[Tensor]:
+    """Each of them once, in their order."""
+    found: list[Tensor] = []
+    for value in values:
+        if not any(torch.equal(value, other) for other in found):
+            found.append(value)
+    return found
 
 
 def _numbers(values: Tensor) -> Array:

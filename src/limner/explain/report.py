@@ -68,7 +68,7 @@ def write_report(
             fresh.write_bytes(content.encode("utf-8"))
     except OSError as problem:
         raise DataError(
-            f"{path} cannot be written: {reason(problem)}. Choose another place or free some space."
+            f"{path} cannot be written: {reason(problem)}, but a report is a file. Choose another place or free some space."
         ) from problem
 
 
@@ -113,7 +113,7 @@ def _page(path: Path) -> str:
         ) from None
     except (OSError, UnicodeDecodeError) as problem:
         raise DataError(
-            f"the report's page {path} cannot be read: {problem}. Run `make web`, or install limner again."
+            f"the report's page {path} cannot be read: {problem}, but a report is written into it. Run `make web`, or install limner again."
         ) from problem
     if len(PLACE.findall(page)) != 1:
         raise DataError(

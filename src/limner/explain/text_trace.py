@@ -10,10 +10,8 @@ docs/traces.md lists the arrays.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +21,15 @@ from limner.core.config import ALiBiPositions, LearnedPositions, ModelConfig, Ro
 from limner.core.errors import ConfigError, suggest
 from limner.core.tap import NO_TAP
 from limner.explain.changes import TextChange, read_changes, tap_for
+from limner.explain.checks import check_number, check_place
 from limner.explain.ledger import no_ledger
+from limner.explain.notebook import show_text
 from limner.explain.reading import GROUPS, TEMPERATURES, Keeping, Reading, read
 from limner.explain.trace import Trace
+from limner.explain.words import read_ids
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
-from limner.text.record import Generation
+from limner.text.record import Candidate, Generation
 from limner.text.sampling import SMALLEST, Sampling
 
 if TYPE_CHECKING:
@@ -36,25 +37,7 @@ if TYPE_CHECKING:
 
 OF_WRITERS = ("predictions", "ledger", "lens")  # groups that need logits for what comes next
 EVERYTHING = "everything"  # for ``keep``
-BARE = ("final_norm", "logits", "places")  # steps whose names have no dot
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One token that might come next.
-
-    Attributes:
-        logprob: natural logarithm of its probability, before temperature and filters.
-    """
-
-    id: int
-    logprob: float
-    logit: float
-
-    @property
-    def probability(self) -> float:
-        """Before temperature and filters."""
-        return math.exp(self.logprob)
+BARE = ("final_norm", "logits", "places", "slopes")  # steps whose names have no dot
 
 
 @dataclass(frozen=True)
@@ -114,12 +97,7 @@ class TextTrace(Trace):
         Raises:
             ConfigError: there is no such token.
         """
-        count = len(self.about["tokens"])
-        if not -count <= place < count:
-            raise ConfigError(
-                f"place is {place}, but the trace has {count} tokens. Choose from 0 to {count - 1}, or -1 for the last."
-            )
-        return place % count
+        return check_place(place, len(self.about["tokens"]), "the trace")
 
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -133,11 +111,11 @@ class TextTrace(Trace):
         Raises:
             ConfigError: no such layer or head, or attention was not asked for.
         """
-        _within("layer", layer, self.layers)
+        check_number("layer", layer, self.layers, "layer")
         weights: Floats = self._needed(f"attention.{layer}", "attention")
         if head is None:
             return weights
-        _within("head", head, len(weights))
+        check_number("head", head, len(weights), "head", f"layer {layer}")
         chosen: Floats = weights[head]
         return chosen
 
@@ -147,7 +125,7 @@ class TextTrace(Trace):
         logits = self._needed("candidates.logits", "predictions")[place][:count]
         total = float(self["logsumexp"][place, TEMPERATURES.index(1.0)])
         ids = self["candidates.ids"][place]
-        return [Candidate(int(id), float(logit) - total, float(logit)) for id, logit in zip(ids, logits, strict=False)]
+        return [Candidate(int(id), float(logit) - total) for id, logit in zip(ids, logits, strict=False)]
 
     def distribution(
         self, place: int = -1, *, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
@@ -213,26 +191,25 @@ class TextTrace(Trace):
     def _needed(self, name: str, group: str) -> Any:
         if name not in self.arrays:
             raise ConfigError(
-                f"the trace has no {name!r}: {group} was not asked for, or this kind of model has none. "
+                f"{name} is asked for, but the trace has none: {group} was not kept, or this kind of model has none. "
                 f"Make it with keep=({group!r},) or without keep."
             )
         return self[name]
 
     def _repr_html_(self) -> str:
         """For notebooks: the text, coloured by surprise, and what else might have come."""
-        from limner.explain.notebook import show_text
+        kept = "candidates.logits" in self
 
-        return show_text(self)
+        def likely(place: int, count: int) -> list[tuple[str, float]]:
+            found = self.candidates(place, count) if kept else []
+            return [(self.text(candidate.id), candidate.probability) for candidate in found]
+
+        return show_text(self.about, self["logprobs"].tolist() if "logprobs" in self else None, likely)
 
 
 def _log_sum(values: NDArray[np.float64]) -> float:
     best = values.max()
     return float(best + np.log(np.exp(values - best).sum()))
-
-
-def _within(what: str, number: int, count: int) -> None:
-    if not 0 <= number < count:
-        raise ConfigError(f"{what} is {number}, but the model has {count}. Choose from 0 to {count - 1}.")
 
 
 # ── making one ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -277,7 +254,6 @@ def trace_text(
         )
     tap = tap_for(changes, model) if changes else NO_TAP
     seen = read(model, ids, keeping, tap=tap, compare=compare)
-    _check_taps(keeping, seen)
     about = {
         "model": describe(model),
         "run": None if generation is None else _run(generation),
@@ -296,14 +272,11 @@ def _text_of(
     model: TextGenerator | TextEncoder, source: str | Sequence[int] | Generation
 ) -> tuple[list[int], int, list[tuple[int, int]], list[str]]:
     """The ids to read, where what was written begins, which step was drawn after which place, and what to say."""
-    if isinstance(model, TextEncoder):
-        if isinstance(source, Generation):
-            raise ConfigError("the source is a Generation, but an encoder does not write. Give a text or ids.")
-        ids = model.read(source) if isinstance(source, str) else model.check(source)
-        return ids, len(ids), [], []
     if not isinstance(source, Generation):
-        ids = model.read_prompt(source, window=None)
+        ids = read_ids(model, source)
         return ids, len(ids), [], []
+    if isinstance(model, TextEncoder):
+        raise ConfigError("the source is a Generation, but an encoder does not write. Give a text or ids.")
     model.check_ids([*source.prompt_ids, *source.ids])
     window = model.slid(list(source.prompt_ids))
     dropped, first_step, first_place = len(source.prompt_ids) - len(window), 0, len(window) - 1
@@ -331,15 +304,20 @@ def _text_of(
     return window, len(window) - min(came, len(window) - kept), [s for s in steps if s[0] < len(source.ids)], notes
 
 
-def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | None) -> Keeping:
-    reads_only = isinstance(model, TextEncoder)
+def groups_of(model: TextGenerator | TextEncoder) -> set[str]:
+    """The groups of arrays that a model has; what ``keep="everything"`` keeps."""
     possible = set(GROUPS)
-    if reads_only:
+    if isinstance(model, TextEncoder):
         possible -= {"ledger", "lens"}
     elif no_ledger(model.model) is not None:
         possible -= {"ledger"}
     if model.model.head is None:
         possible -= set(OF_WRITERS)
+    return possible
+
+
+def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | None) -> Keeping:
+    possible = groups_of(model)
     if keep is None:
         return _asked(possible - {"lens"})
     if keep == EVERYTHING:
@@ -355,7 +333,7 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
             )
     for name in groups:
         if name not in possible:
-            reason = no_ledger(model.model) if name == "ledger" and not reads_only else None
+            reason = no_ledger(model.model) if name == "ledger" and isinstance(model, TextGenerator) else None
             raise ConfigError(
                 f"keep is {name!r}, but this model has none: {reason or 'it reads and does not say what comes next'}. "
                 "Leave it out."
@@ -366,15 +344,6 @@ def _keeping(model: TextGenerator | TextEncoder, keep: str | Iterable[str] | Non
 def _asked(groups: Iterable[str], taps: tuple[str, ...] = ()) -> Keeping:
     named: dict[str, Any] = dict.fromkeys(groups, True)
     return Keeping(**named, taps=taps)
-
-
-def _check_taps(keeping: Keeping, seen: Reading) -> None:
-    kept = [name.removeprefix("tap.") for name in seen.arrays if name.startswith("tap.")]
-    for pattern in keeping.taps:
-        if not any(fnmatchcase(name, pattern) for name in kept):
-            raise ConfigError(
-                f"keep is {pattern!r}, but no step of this model has such a name. docs/taps.md lists them."
-            )
 
 
 def _distance(generation: Generation | None, steps: list[tuple[int, int]], seen: Reading) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from safetensors.numpy import save as save_bytes
 
 from limner.core.errors import DataError, suggest
 from limner.weights.files import reason, refuse_pickle, whole_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT, VERSION = "limner-trace", 1
 KINDS = ("text", "picture")
@@ -57,7 +60,7 @@ class Trace(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         if name not in self.arrays:
-            raise KeyError(f"the trace has no {name!r}. {suggest(name, self.arrays)}")
+            raise KeyError(f"the name is {name!r}, but the trace has no such array. {suggest(name, self.arrays)}")
         array = self.arrays[name]
         if name in self.scales:
             return array.astype(np.float32) * np.float32(self.scales[name] / 255)
@@ -91,16 +94,17 @@ class Trace(Mapping[str, Array]):
                 fresh.write_bytes(self.to_bytes())
         except OSError as problem:
             raise DataError(
-                f"{path} cannot be written: {reason(problem)}. Choose another place or free some space."
+                f"{path} cannot be written: {reason(problem)}, but a trace is saved as a file. Choose another place or free some space."
             ) from problem
 
 
-def shares(values: NDArray[np.floating[Any]]) -> tuple[NDArray[np.uint8], float]:
+def as_bytes(values: Tensor) -> tuple[NDArray[np.uint8], float]:
     """Values from 0 up as bytes, and the value that 255 stands for: an error of at most a 510th of the largest."""
-    scale = float(values.max(initial=0.0))
+    scale = float(values.max()) if values.numel() else 0.0
     if not scale > 0.0:
-        return np.zeros(values.shape, np.uint8), 0.0
-    return (values * (255 / scale)).round().clip(0, 255).astype(np.uint8), scale
+        return np.zeros(tuple(values.shape), np.uint8), 0.0
+    made: NDArray[np.uint8] = values.float().mul(255 / scale).round_().clamp_(0, 255).byte().cpu().numpy()
+    return made, scale
 
 
 def load_trace(path: Path | str) -> Trace:
@@ -117,7 +121,9 @@ def load_trace(path: Path | str) -> Trace:
             raise DataError(f"{path} is {size:,} bytes long, but a trace is at most {MOST_BYTES:,}. Give a trace file.")
         return trace_of(path.read_bytes(), str(path))
     except OSError as problem:
-        raise DataError(f"{path} cannot be read: {reason(problem)}. Give a file that Trace.save wrote.") from problem
+        raise DataError(
+            f"{path} cannot be read: {reason(problem)}, but a trace is a file. Give one that Trace.save wrote."
+        ) from problem
 
 
 def trace_of(content: bytes, name: str = "the trace") -> Trace:
@@ -137,7 +143,9 @@ def trace_of(content: bytes, name: str = "the trace") -> Trace:
     except (*WRONG, SafetensorError):
         fits = False
     if not fits:
-        raise DataError(f"{name} is damaged: its numbers are not what its header says. Copy it again.")
+        raise DataError(
+            f"{name} is damaged: its numbers are not what its header says, but they must be. Copy it again."
+        )
     return _class_of(kind)(kind, about, dict(arrays), {name: float(scale) for name, scale in scales.items()})
 
 
@@ -155,7 +163,9 @@ def read_about(path: Path | str) -> tuple[str, dict[str, Any]]:
             length = int.from_bytes(start, "little")
             content = start + (file.read(length) if length <= LONGEST_HEADER else b"")
     except OSError as problem:
-        raise DataError(f"{path} cannot be read: {reason(problem)}. Give a file that Trace.save wrote.") from problem
+        raise DataError(
+            f"{path} cannot be read: {reason(problem)}, but a trace is a file. Give one that Trace.save wrote."
+        ) from problem
     try:
         said = json.loads(_noted(content, str(path))["trace"])
         kind, about = said["kind"], said["about"]
@@ -165,7 +175,7 @@ def read_about(path: Path | str) -> tuple[str, dict[str, Any]]:
             raise
         fits = False
     if not fits:
-        raise DataError(f"{path} is damaged: its header is not what a trace has. Copy it again.")
+        raise DataError(f"{path} is damaged: its header is not what a trace has, but it must be. Copy it again.")
     return kind, about
 
 
@@ -179,7 +189,8 @@ def _noted(content: bytes, name: str) -> dict[str, Any]:
         noted = None
     if not isinstance(noted, dict) or noted.get("format") != FORMAT:
         raise DataError(
-            f"{name} is no trace: its header is cut off or of another format. Give a file that Trace.save wrote."
+            f"{name} is no trace: its header is cut off or of another format, but a trace is opened by it. "
+            "Give a file that Trace.save wrote."
         )
     if noted.get("version") != str(VERSION):
         raise DataError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import ConfigError, DataError, TokenizerError, counted
-from limner.explain.words import Model, find_word, token_name, word_ids
+from limner.explain.words import Model, token_name, word_ids, word_places
 from limner.text.encoder import TextEncoder
 from limner.tokens.tokenizer import Tokenizer
 
@@ -277,7 +277,7 @@ def _within(model: Model, word: str, text: str, space: WordVectors) -> tuple[Flo
         raise ConfigError(
             "within is a text, but the table knows no text, only tokens. Search among words, or leave the text out."
         )
-    ids, places = find_word(model, text, word)
+    ids, places = word_places(model, text, word)
     vectors = _encoder(model).encode(text, pooling="none")[places]
     return (
         _unit(vectors.mean(axis=0)),

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from limner.core.errors import ContextError, DataError, TokenizerError
+from limner.core.errors import ConfigError, DataError, TokenizerError, counted
 from limner.core.tap import Recorder
+from limner.explain.checks import check_place
 from limner.text.encoder import TextEncoder
 from limner.text.generator import TextGenerator
 from limner.tokens.tokenizer import Tokenizer
@@ -50,20 +51,19 @@ def frame(model: Model) -> tuple[list[int], list[int]]:
     return model.tokenizer.opening, []
 
 
-def check_length(model: Model, ids: list[int]) -> None:
-    """Nothing, if the context window holds them.
+def read_ids(model: Model, source: str | Sequence[int]) -> list[int]:
+    """What the model reads of a text; ids are read just as they are.
 
     Raises:
-        ContextError: it does not.
+        ContextError: more than the context window holds.
+        TokenizerError: there is nothing to read, or an id is not the model's.
     """
-    if len(ids) > model.context_length:
-        raise ContextError(
-            f"the text is {len(ids)} tokens long, but the context window of the model holds {model.context_length}. "
-            "Shorten it."
-        )
+    if isinstance(model, TextEncoder):
+        return model.read(source) if isinstance(source, str) else model.check(source)
+    return model.read_prompt(source, window=None)
 
 
-def find_word(model: Model, text: str, word: str) -> tuple[list[int], list[int]]:
+def word_places(model: Model, text: str, word: str) -> tuple[list[int], list[int]]:
     """The ids of a text as the model reads it, and the places of a word's tokens among them, whatever its case.
 
     The word standing by itself is preferred to one within another.
@@ -77,12 +77,10 @@ def find_word(model: Model, text: str, word: str) -> tuple[list[int], list[int]]
     if found is None or not wanted:
         raise DataError(f"the word is {word!r}, but the text {text[:60]!r} does not hold it. Give a text that does.")
     start, end = found.span()
+    ids = read_ids(model, text)
+    opening, _ = frame(model)
     pieces = model.tokenizer.pieces(text)
-    opening, closing = frame(model)
-    places = [len(opening) + at for at, piece in enumerate(pieces) if piece.start < end and piece.end > start]
-    ids = [*opening, *(piece.id for piece in pieces), *closing]
-    check_length(model, ids)
-    return ids, places
+    return ids, [len(opening) + at for at, piece in enumerate(pieces) if piece.start < end and piece.end > start]
 
 
 def layers(model: Model, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -98,3 +96,40 @@ def layers(model: Model, rows: Sequence[Sequence[int]]) -> Tensor:
     last = model.model.hidden(ids, tap=tap).float().cpu()
     inner = [tap[f"layer.{index}.residual"] for index in range(model.model.config.stack.num_layers - 1)]
     return torch.stack([tap["embedding.output"], *inner, last])
+
+
+def resolve(
+    generator: TextGenerator, source: str | Sequence[int], place: int, target: int | str | None
+) -> tuple[list[int], int, int | None]:
+    """The ids that are read, the place counted from 0, and the token in question.
+
+    Returns:
+        The target is the token that follows the place, where none is given; None at the end of the text.
+    Raises:
+        ConfigError: no such place; the target is no single token.
+    """
+    ids = read_ids(generator, source)
+    place = check_place(place, len(ids))
+    if target is None:
+        return ids, place, ids[place + 1] if place + 1 < len(ids) else None
+    return ids, place, token_id(generator, target, "the target")
+
+
+def token_id(generator: TextGenerator, token: int | str, what: str) -> int:
+    """The id of one token, given as that or as its text.
+
+    Raises:
+        ConfigError: the text is not one token; the model has no such id.
+    """
+    if isinstance(token, str):
+        found = generator.tokenizer.encode(token)
+        if len(found) != 1:
+            raise ConfigError(
+                f"{what} is {token!r}, but that is {counted(len(found), 'token')} of this model and not one. Give one token's text or its id."
+            )
+        return found[0]
+    if not 0 <= token < generator.tokenizer.vocab_size:
+        raise ConfigError(
+            f"{what} is {token}, but ids run from 0 to {generator.tokenizer.vocab_size - 1}. Choose one of them."
+        )
+    return token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,17 @@ from limner.core.tap import NO_TAP, Tap
 from limner.picture.denoiser import PictureModel
 from limner.picture.guidance import Guide, Prompts, weigh
 from limner.picture.images import pixel_digest, to_image, to_tensor
-from limner.picture.painting import FROM_PICTURE, MOST_FRAMES, SEEDS, Look, PaintSettings, Picture, looks_of, new_seed
+from limner.picture.painting import (
+    FROM_PICTURE,
+    MOST_FRAMES,
+    SEEDS,
+    Given,
+    Look,
+    PaintSettings,
+    Picture,
+    looks_of,
+    new_seed,
+)
 from limner.picture.process import add_noise, levels
 from limner.picture.prompts import WORD, as_read, check_length, framing, pad, prompt_ids, words_of
 from limner.picture.samplers import SAMPLERS, Fresh, make_times
@@ -332,7 +342,7 @@ class PictureGenerator:
     def look_again(
         self,
         described: Mapping[str, Any],
-        looks: Iterable[Look],
+        looks: Iterable[Given],
         *,
         start: Image.Image | None = None,
         mask: Image.Image | None = None,
@@ -371,13 +381,13 @@ class PictureGenerator:
 
     def trace(
         self,
-        source: Picture | str,
+        source: Picture | PictureTrace | str,
         *,
         seed: int | None = None,
         settings: PaintSettings | None = None,
         looks: Sequence[int] | None = None,
         detailed: Sequence[int] | None = None,
-        self_attention: bool = False,
+        self_attention: bool | Collection[int] = False,
         changes: Iterable[PictureChange | Mapping[str, Any]] = (),
         start: Image.Image | None = None,
         mask: Image.Image | None = None,

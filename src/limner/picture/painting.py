@@ -75,19 +75,28 @@ class PaintSettings:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look of the sampler.
+class Given:
+    """What the model was given at one look of the sampler.
 
     Attributes:
         number: from 0.
         time: 1 (noise) to 0.
         noisy: x_t, half precision, shape (channels, height, width), on the CPU.
-        seen: the picture that the guided model saw in it, likewise.
     """
 
     number: int
     time: float
     noisy: Tensor
+
+
+@dataclass(frozen=True)
+class Look(Given):
+    """One look of the sampler.
+
+    Attributes:
+        seen: the picture that the guided model saw in what it was given, like it in precision and shape.
+    """
+
     seen: Tensor
 
 

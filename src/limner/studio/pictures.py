@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from limner.core.errors import ConfigError
-from limner.studio.wire import Endpoint, data_url
+from limner.picture.data_url import picture_url
+from limner.studio.wire import Endpoint
 
 if TYPE_CHECKING:
     from limner.picture.painting import Look
@@ -45,14 +46,16 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
 
     wanted = ask.settings
     if wanted.steps > MOST_STEPS:
-        raise ConfigError(f"steps is {wanted.steps}, but the studio takes at most {MOST_STEPS}. 25 is usual.")
+        raise ConfigError(
+            f"steps is {wanted.steps}, but the studio takes at most {MOST_STEPS}. Choose fewer; 25 is usual."
+        )
     if (wanted.width is None) != (wanted.height is None):
         raise ConfigError("only one of width and height is given, but a picture has both. Give both or neither.")
     size = None if wanted.width is None or wanted.height is None else (wanted.height, wanted.width)
     painter = studio.shelf.painter(ask.model)
 
     def on_step(number: int, total: int, look: Look) -> None:
-        job.emit("look", number=look.number, of=total, time=look.time, seen=data_url(painter.show(look.seen)))
+        job.emit("look", number=look.number, of=total, time=look.time, seen=picture_url(painter.show(look.seen)))
 
     trace = trace_picture(
         painter,
@@ -68,7 +71,7 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
     )
     return {
         "trace": studio.traces.keep(trace.to_bytes()),
-        "picture": data_url(trace.image, exact=True),
+        "picture": picture_url(trace.image, exact=True),
         "settings": trace.about["settings"],
         "notes": trace.about["notes"],
     }

@@ -7,6 +7,7 @@ called ``runs/NAME``, and as they were at a checkpoint ``runs/NAME@STEP``.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,12 +27,18 @@ LONGEST_STEP = 18  # digits in a name; none is as long
 ONE_THREAD_BELOW = 20_000_000  # parameters; threads wait for each other longer than a step of a small model takes
 
 
+Identity = tuple[tuple[int, ...] | None, ...]
+"""Tells files from those that took their places, each by inode, time and size; None: it is not there."""
+
+
 @dataclass(frozen=True)
 class _Held:
     model: Model
     bytes: int
     parameters: int
-    identity: tuple[int, ...] | None
+    folder: Path
+    step: int | None
+    identity: Identity
 
 
 class Shelf:
@@ -50,11 +57,8 @@ class Shelf:
 
     def entries(self) -> list[Entry]:
         """What can be opened, or cannot and why: what ``limner models`` lists, and the models of runs."""
-        named = catalogue()
-        if not self.runs.is_dir():
-            return named
-        of_runs = catalogue([self.runs])[len(named) :]
-        return [*named, *(replace(entry, name=f"{self._prefix}{entry.name}") for entry in of_runs)]
+        of_runs = catalogue([self.runs], named=False) if self.runs.is_dir() else []
+        return [*catalogue(), *(replace(entry, name=f"{self._prefix}{entry.name}") for entry in of_runs)]
 
     def text(self, name: str) -> TextGenerator:
         """A model that writes.
@@ -103,37 +107,37 @@ class Shelf:
             WeightsError: there is no such model, or it is damaged.
         """
         held = self._held.get(name)
-        if held is not None:
-            found = self._identity(Path(str(held.model.card["path"])))
-            if found is None or found == held.identity:
-                return self._use(name, held)
+        if held is not None and _still(_identity(held.folder, held.step), held.identity):
+            return self._use(name, held)
         folder, step = self.place(name)
-        before = self._identity(folder)
+        before = _identity(folder, step)
         model = self._load(folder, step)
         size = sum(p.numel() * p.element_size() for p in model.model.parameters())
         count = sum(p.numel() for p in model.model.parameters())
         model.card = {**model.card, "name": name, "path": str(folder)}
-        self._held[name] = held = _Held(model, size, count, before)
+        self._held[name] = held = _Held(model, size, count, folder, step, before)
         model = self._use(name, held)
         while len(self._held) > 1 and sum(one.bytes for one in self._held.values()) > self.most_bytes:
             self._held.popitem(last=False)
         return model
 
-    def place(self, name: str) -> tuple[Path, int | None]:
+    def place(self, name: str, entries: Sequence[Entry] | None = None) -> tuple[Path, int | None]:
         """The folder of a listed model, and the step for one of a checkpoint.
 
+        Args:
+            entries: what ``entries`` gave, where that is known already.
         Raises:
             WeightsError: it is not listed.
         """
         stem, at, step = name.rpartition("@")
         if at and step.isascii() and step.isdigit() and len(step) <= LONGEST_STEP and stem.startswith(self._prefix):
             return self.run(stem.removeprefix(self._prefix)), int(step)
-        entries = {entry.name: entry for entry in self.entries()}
-        if name not in entries:
+        paths = {entry.name: entry.path for entry in (self.entries() if entries is None else entries)}
+        if name not in paths:
             raise WeightsError(
-                f"the model is {name!r:.80}, but the studio opens only what it lists. {suggest(name, entries)}"
+                f"the model is {name!r:.80}, but the studio opens only what it lists. {suggest(name, paths)}"
             )
-        return Path(entries[name].path), None
+        return Path(paths[name]), None
 
     def run(self, name: str) -> Path:
         """The folder of a run by its name.
@@ -178,14 +182,26 @@ class Shelf:
         use_threads(1 if held.parameters < ONE_THREAD_BELOW else self._threads)
         return held.model
 
-    @staticmethod
-    def _identity(folder: Path) -> tuple[int, ...] | None:
-        """Tells a folder from one that took its place; None: there is none."""
-        try:
-            found = (folder / "config.json").stat()
-        except OSError:
-            try:
-                found = (folder / "run.json").stat()
-            except OSError:
-                return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+
+def _identity(folder: Path, step: int | None) -> Identity:
+    """By a file that is written anew with the model: of a checkpoint its note, and the plan of the run it belongs to."""
+    described = folder / "config.json"
+    files = [described if described.exists() else folder / "run.json"]
+    if step is not None:
+        from limner.train.checkpoint import NOTE, CheckpointFolder
+
+        files.append(CheckpointFolder(folder / "checkpoints").folder(step) / NOTE)
+    return tuple(map(_file_identity, files))
+
+
+def _file_identity(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _still(now: Identity, then: Identity) -> bool:
+    """Whether these are the files that they were; one that is gone is not another."""
+    return all(here is None or here == before for here, before in zip(now, then, strict=True))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from limner.studio.events import EventsFile
 from limner.studio.shelf import Shelf
 from limner.studio.traces import EXAMPLES, Traces
-from limner.studio.vectors import Words
+from limner.studio.words import Words
 from limner.studio.worker import Worker
 
 PAGES = Path(__file__).parents[1] / "assets" / "web" / "studio"
@@ -32,6 +33,11 @@ class Studio:
         self.worker = Worker(_open_the_workshop)
         self.words = Words()
         self.closing = asyncio.Event()  # set when the studio is being closed
+        self._events: dict[Path, EventsFile] = {}
+
+    def events(self, path: Path) -> EventsFile:
+        """A run's events, of which it is known what was read before."""
+        return self._events.setdefault(path, EventsFile(path))
 
 
 def _open_the_workshop() -> None:

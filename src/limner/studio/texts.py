@@ -14,6 +14,7 @@ from limner.studio.wire import Endpoint, candidate, prompt_of, token
 
 if TYPE_CHECKING:
     from limner.explain.changes import TextChange
+    from limner.models import Entry
     from limner.studio.state import Studio
     from limner.studio.worker import Job
     from limner.text.encoder import TextEncoder
@@ -48,17 +49,18 @@ def tokens(studio: Studio, ask: AskTokens, job: Job) -> dict[str, Any]:
         raise ConfigError(
             f"{len(ask.models)} models are given, but 1 to {MOST_TOKENIZERS} stand side by side. Choose so many."
         )
-    entries = {entry.name: entry for entry in studio.shelf.entries()}
+    entries = studio.shelf.entries()
     return {"tokenizers": [_read_by(studio, name, ask.text, entries) for name in ask.models]}
 
 
-def _read_by(studio: Studio, name: str, text: str, entries: dict[str, Any]) -> dict[str, Any]:
-    folder, _ = studio.shelf.place(name)
+def _read_by(studio: Studio, name: str, text: str, entries: Sequence[Entry]) -> dict[str, Any]:
+    folder, _ = studio.shelf.place(name, entries)
     file = (folder if (folder / "tokenizer.json").exists() else folder / "model") / "tokenizer.json"
     if not file.is_file():
         raise ConfigError(f"the model is {name!r}, but it has no tokenizer. Choose one that reads texts or prompts.")
     tokenizer, replay = _tokenizer(file, file.stat().st_mtime_ns)
-    known = entries.get(name.rpartition("@")[0] or name)
+    listed = name.rpartition("@")[0] or name
+    known = next((entry for entry in entries if entry.name == listed), None)
     return {
         "model": name,
         "kind": tokenizer.kind,
@@ -245,7 +247,7 @@ class AskTextTrace:
 def trace_text(studio: Studio, ask: AskTextTrace, job: Job) -> bytes:
     """Read a text and keep what happened in it."""
     from limner.explain.changes import change_from_dict
-    from limner.text.encoder import TextEncoder
+    from limner.explain.words import read_ids
 
     given = [name for name in ("text", "ids", "generation", "trace") if getattr(ask, name) is not None]
     if len(given) != 1:
@@ -263,7 +265,7 @@ def trace_text(studio: Studio, ask: AskTextTrace, job: Job) -> bytes:
         if name != ask.model:
             raise ConfigError(f"the model is {ask.model!r}, but the text was written by {name!r}. Choose that model.")
     if isinstance(source, str):
-        source = model.read(source) if isinstance(model, TextEncoder) else model.read_prompt(source, window=None)
+        source = read_ids(model, source)
     written = isinstance(source, tuple | list)
     job.check()
     return _trace(model, source, len(source) if written else len(source.prompt_ids) + len(source.ids), changes)
@@ -271,15 +273,13 @@ def trace_text(studio: Studio, ask: AskTextTrace, job: Job) -> bytes:
 
 def _trace(model: TextGenerator | TextEncoder, source: Any, time: int, changes: Sequence[TextChange]) -> bytes:
     """The trace file; of a long text without the attention, which grows with the square of its length."""
-    from limner.explain.reading import GROUPS
-    from limner.explain.text_trace import EVERYTHING, trace_text
-    from limner.text.encoder import TextEncoder
+    from limner.explain.text_trace import groups_of, trace_text
 
     stack = model.model.config.stack
     heads = sum(stack.block(layer).attention.num_heads for layer in range(stack.num_layers))
     time = min(time, model.context_length)
-    small = heads * time * time <= MOST_ATTENTION or isinstance(model, TextEncoder)
-    keep: Any = EVERYTHING if small else [group for group in GROUPS if group not in ("attention", "rollout")]
+    small = heads * time * time <= MOST_ATTENTION
+    keep = groups_of(model) - (set() if small else {"attention", "rollout"})
     return trace_text(model, source, keep=keep, changes=changes).to_bytes()
 
 

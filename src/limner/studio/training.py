@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.core.errors import ConfigError, DataError, WeightsError
+from limner.picture.data_url import data_url
+from limner.studio.events import Summary, read_new, thinned
 from limner.studio.wire import Endpoint, Event
 
 if TYPE_CHECKING:
@@ -39,15 +40,12 @@ def runs(studio: Studio, ask: None, job: Job) -> dict[str, Any]:
 
 
 def _run(studio: Studio, name: str) -> dict[str, Any]:
-    folder = studio.shelf.run(name)
+    folder = studio.shelf.runs / name
     plan = _plan(folder)
     settings = _part(plan, "train")
-    events, _ = read_new(folder / EVENTS, 0)
-    steps = [event for event in events if isinstance(event.get("step"), int)]
-    evaluations = [event for event in events if event.get("event") == "evaluation"]
-    losses = [event["loss"] for event in evaluations if isinstance(event.get("loss"), int | float)]
+    summary = studio.events(folder / EVENTS).summary()
     changed = (folder / (EVENTS if (folder / EVENTS).is_file() else PLAN)).stat().st_mtime
-    state = _state(events, changed)
+    state = _state(summary, changed)
     return {
         "n": name,
         "name": name,
@@ -56,11 +54,11 @@ def _run(studio: Studio, name: str) -> dict[str, Any]:
         "kind": str(plan.get("kind", "text")),
         "state": state,
         "finished": state == "finished",
-        "step": steps[-1]["step"] if steps else 0,
+        "step": summary.step,
         "steps": settings.get("steps"),
         "minutes": settings.get("minutes"),
-        "loss": losses[-1] if losses else None,
-        "best": min(losses, default=None),
+        "loss": summary.loss,
+        "best": summary.best,
         "checkpoints": _steps_kept(folder),
         "changed": changed,
     }
@@ -79,20 +77,12 @@ def _part(plan: dict[str, Any], name: str) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _state(events: list[dict[str, Any]], changed: float) -> str:
+def _state(summary: Summary, changed: float) -> str:
     """``running``, ``silent``, ``finished``, ``interrupted``, ``failed`` or ``waiting`` for the first event."""
-    if not events:
+    if not summary.begun:
         return "waiting"
-    for event in reversed(events):
-        match event.get("event"):
-            case "ended":
-                return str(event.get("reason", "finished"))
-            case "failed":
-                return "failed"
-            case "started":
-                break
-            case _:
-                pass
+    if summary.end is not None:
+        return summary.end
     return "running" if time.time() - changed < SILENT else "silent"
 
 
@@ -105,41 +95,6 @@ def _steps_kept(folder: Path) -> list[int]:
 # ── events, live ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_new(path: Path, start: int) -> tuple[list[dict[str, Any]], int]:
-    """The events of a file from a byte on, and the byte to go on from; a line that is still being written waits.
-
-    Of a file that has become shorter, all events are read again.
-    """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            if size < start:
-                start = 0
-            file.seek(start)
-            data = file.read()
-    except OSError:
-        return [], start
-    whole = data.rfind(b"\n") + 1
-    events = []
-    for line in data[:whole].splitlines():
-        try:
-            event = json.loads(line, parse_constant=lambda name: None)
-        except ValueError:  # half of a line of a killed process
-            continue
-        if isinstance(event, dict):
-            events.append(event)
-    return events, start + whole
-
-
-def thinned(events: list[dict[str, Any]], most: int = MOST_STEPS) -> list[dict[str, Any]]:
-    """The events with at most so many steps, evenly chosen, the last among them; all others stay."""
-    steps = [place for place, event in enumerate(events) if event.get("event") == "step"]
-    every = -(-len(steps) // most) if steps else 1
-    kept = set(steps[::-1][::every])
-    dropped = set(steps) - kept
-    return [event for place, event in enumerate(events) if place not in dropped]
-
-
 def follow(studio: Studio, ask: AskRun, job: Job) -> AsyncIterator[Event | None]:
     """A run's events: ``history`` with all until now, then ``event`` for each new one, as long as somebody looks."""
     return _follow(studio.shelf.run(ask.n) / EVENTS)
@@ -147,14 +102,14 @@ def follow(studio: Studio, ask: AskRun, job: Job) -> AsyncIterator[Event | None]
 
 async def _follow(path: Path) -> AsyncIterator[Event | None]:
     events, place = await asyncio.to_thread(read_new, path, 0)
-    yield "history", {"events": thinned(events)}
+    yield "history", {"events": thinned(events, MOST_STEPS)}
     quiet = 0
     while True:
         await asyncio.sleep(LOOK_AGAIN)
         before = place
         events, place = await asyncio.to_thread(read_new, path, place)
         if place < before:
-            yield "history", {"events": thinned(events)}
+            yield "history", {"events": thinned(events, MOST_STEPS)}
             continue
         for event in events:
             yield "event", event
@@ -254,8 +209,7 @@ def sample(studio: Studio, ask: AskSample, job: Job) -> dict[str, Any]:
     step = int(ask.step) if ask.step.isascii() and ask.step.isdigit() else -1
     if step not in known:
         raise DataError(f"the step is {ask.step!r:.40}, but samples were painted at {known[:20]}. Choose one of these.")
-    picture = base64.b64encode((folder / SAMPLES / f"step-{step:07}.png").read_bytes()).decode()
-    return {"step": step, "picture": f"data:image/png;base64,{picture}"}
+    return {"step": step, "picture": data_url((folder / SAMPLES / f"step-{step:07}.png").read_bytes(), "png")}
 
 
 def _steps_painted(folder: Path) -> list[int]:

@@ -4,41 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakKeyDictionary
 
 from limner.core.errors import ConfigError
 from limner.studio.wire import Endpoint
+from limner.studio.words import Among
 
 if TYPE_CHECKING:
-    from limner.explain.vectors import WordVectors
     from limner.studio.state import Studio
     from limner.studio.worker import Job
-    from limner.text.encoder import TextEncoder
-    from limner.text.generator import TextGenerator
 
-    Model = TextGenerator | TextEncoder
-
-Among = Literal["table", "words"]
 MOST_FOUND = 200
 MOST_LAID_OUT = (
     10_000  # words by neighbours, which takes seconds for thousands and is not stopped when the browser leaves
 )
-
-
-class Words:
-    """Words with their vectors, made once for each model and kept as long as it is open."""
-
-    def __init__(self) -> None:
-        self._made: WeakKeyDictionary[Any, dict[str, WordVectors]] = WeakKeyDictionary()
-
-    def of(self, model: Model, among: Among) -> WordVectors:
-        """The vectors of the embedding table, or of everyday words read through an encoder."""
-        from limner.explain.vectors import read_vectors, table_vectors
-
-        made = self._made.setdefault(model, {})
-        if among not in made:
-            made[among] = table_vectors(model) if among == "table" else read_vectors(model)
-        return made[among]
 
 
 def _check_count(count: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,8 +11,6 @@ from limner.core.errors import ConfigError, DataError, LimnerError
 from limner.core.settings import read_settings
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from limner.studio.state import Studio
     from limner.studio.worker import Job
     from limner.text.generator import TextGenerator
@@ -109,7 +105,9 @@ def parse_json(body: bytes) -> Any:
     try:
         return json.loads(body, parse_constant=refuse)
     except (ValueError, RecursionError) as problem:
-        raise DataError(f"the request cannot be read as JSON: {problem}. Send an object in UTF-8.") from None
+        raise DataError(
+            f"the request cannot be read as JSON: {problem}, but a question is an object of it. Send an object in UTF-8."
+        ) from None
 
 
 def to_json(values: Any) -> bytes:
@@ -166,14 +164,3 @@ def prompt_of(text: str | None, ids: Sequence[int] | None, name: str = "prompt")
         given = "neither" if text is None else "both"
         raise ConfigError(f"{name} and ids are {given} given, but a text comes as one of them. Give one.")
     return text if text is not None else list(ids or ())
-
-
-def data_url(image: Image, *, exact: bool = False) -> str:
-    """A picture inside a page's own address, small (WebP) or exact (PNG)."""
-    file = io.BytesIO()
-    if exact:
-        image.save(file, "PNG")
-    else:
-        image.save(file, "WEBP", quality=85, method=2)
-    kind = "png" if exact else "webp"
-    return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -49,6 +50,11 @@ class Candidate:
 
     id: int
     logprob: float
+
+    @property
+    def probability(self) -> float:
+        """Before temperature and filters."""
+        return math.exp(self.logprob)
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,21 @@ describe('Figure', () => {
     expect(screen.getByRole('figure', { name: 'One head' })).toBeTruthy();
   });
 
+  test('says where nothing was replayed, of a picture and of a text', () => {
+    const picture = pictureTrace();
+    const text = textTrace({ tokens: 6, layers: 1, heads: 1 });
+    for (const [made, says] of [
+      [picture, 'recorded while it was painted'],
+      [text, 'read, not replayed'],
+    ] as const) {
+      made.about.replay = null;
+      const { container } = render(Figure, { title: 'A figure', shown: shownOf(made), children });
+      const said = container.querySelector('figcaption')!.textContent!;
+      expect(said).toContain(says);
+      expect(said).not.toContain('replay within');
+    }
+  });
+
   test('copies its Python', async () => {
     const copied = vi.fn(async () => undefined);
     vi.stubGlobal('navigator', { ...navigator, clipboard: { writeText: copied } });

@@ -83,7 +83,8 @@ export interface PictureAbout {
   /** All looks of the run; `looks` may be some of them. */
   schedule?: Moment[];
   grid: [number, number];
-  replay: null | { largest_difference: number; looks: number };
+  /** null: nothing was looked at again, the trace was recorded while the picture was painted. */
+  replay: null | { largest_difference: number; mean_difference: number; looks: number };
   changes: Change[];
   shown?: number[];
   detailed?: number[];
@@ -97,13 +98,14 @@ export interface Shown {
   model: string;
   sha256?: string;
   checkpoint?: number | null;
-  /** null: nothing was replayed, the numbers are the run's own. */
-  replay?: { largest_difference: number; agreement?: number } | null;
+  /** `recorded`: the numbers are the run's own; `read`: there was no run, or nothing holds them to it. */
+  replay?: { largest_difference: number; agreement?: number } | 'recorded' | 'read';
   changes?: readonly Change[];
 }
 
 export function shownOf(trace: Trace<TextAbout> | Trace<PictureAbout>): Shown {
-  const { model, replay, changes } = trace.about;
+  const { model, changes } = trace.about;
+  const replay = trace.about.replay ?? (trace.kind === 'picture' ? 'recorded' : 'read');
   return { model: model.name, sha256: model.sha256, checkpoint: model.checkpoint ?? null, replay, changes };
 }
 
