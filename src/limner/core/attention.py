@@ -278,14 +278,26 @@ def attention_weights(q: Tensor, k: Tensor, view: View, config: AttentionConfig,
     Returns:
         Shape (batch, heads, time, keys), float32 inside and the dtype of q outside.
     """
-    groups = q.shape[1] // k.shape[1]
-    scores = q @ k.repeat_interleave(groups, dim=1).transpose(-1, -2) * scale
-    scores = scores.float()
+    if (groups := q.shape[1] // k.shape[1]) > 1:
+        k = k.repeat_interleave(groups, dim=1)
+    time = q.shape[2]
+    if not view.causal or view.mask is not None or time <= BLOCK:
+        return _softmaxed(q, k, view, config, scale)
+    weights = q.new_zeros(*q.shape[:3], k.shape[2])  # nothing is computed where no query may look
+    for first in range(0, time, BLOCK):
+        last = min(first + BLOCK, time)
+        weights[:, :, first:last, :last] = _softmaxed(q[:, :, first:last], k[:, :, :last], view, config, scale)
+    return weights
+
+
+def _softmaxed(q: Tensor, k: Tensor, view: View, config: AttentionConfig, scale: float) -> Tensor:
+    """``attention_weights`` of as many key heads as query heads; the last query is causally the last key's."""
+    scores = (q @ k.transpose(-1, -2)).float().mul_(scale)
     if config.softcap is not None:
         scores = config.softcap * torch.tanh(scores / config.softcap)
     if view.causal:
-        keep = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
-        scores = scores.masked_fill(~keep, -torch.inf)
+        square = scores[..., scores.shape[-1] - scores.shape[-2] :]
+        square.masked_fill_(torch.ones(square.shape[-2:], dtype=torch.bool, device=q.device).triu_(1), -torch.inf)
     if view.mask is not None:
         scores = scores.masked_fill(~view.mask, -torch.inf) if view.mask.dtype == torch.bool else scores + view.mask
     return scores.softmax(dim=-1).to(q.dtype)

@@ -50,20 +50,23 @@ def scale(norm: nn.Module | None, x: Tensor) -> Tensor:
     return (x.square().mean(dim=-1, keepdim=True) + eps).rsqrt()
 
 
-def spread(norm: nn.Module | None, x: Tensor, parts: Tensor) -> Tensor:
-    """Parts of x as they are behind a norm whose scale is held where it is at x; its shift is nobody's.
+def behind(norm: nn.Module | None, x: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix and the norm behind it as one matrix, the norm's scale held where it is at x; its shift is nobody's.
+
+    ``a @ columns``, a part of x, is ``held * (a @ columns)`` behind the norm, with the matrix and the factor returned.
 
     Args:
-        x: shape (time, dim).
-        parts: shape (parts, time, dim), float32.
+        x: what the norm read, shape (time, dim).
+        columns: shape (…, inner, dim), float32.
+    Returns:
+        The matrix, of the same shape, and held, shape (time, 1).
     """
     if norm is None:
-        return parts
+        return columns, columns.new_ones(len(x), 1)
     if isinstance(norm, nn.LayerNorm):
-        parts = parts - parts.mean(dim=-1, keepdim=True)
+        columns = columns - columns.mean(dim=-1, keepdim=True)
     weight = cast("Tensor | None", norm.weight)
-    parts = parts * scale(norm, x)
-    return parts if weight is None else parts * weight.float()
+    return columns if weight is None else columns * weight.float(), scale(norm, x)
 
 
 # ── the ledger of one pass ─────────────────────────────────────────────────────────────────────────────────
@@ -116,15 +119,22 @@ class Book:
 
     def add(self, contribution: Tensor) -> None:
         """The next part of the stream: the embedding, attention 0, feed-forward 0, …; shape (time, dim)."""
-        self.parts.append(torch.einsum("td,td->t", contribution, self.directions))
+        self.parts.append(torch.linalg.vecdot(contribution, self.directions))
         if self.open:
             self.ends.append(contribution[-1].clone())
 
-    def add_heads(self, given: Tensor) -> None:
-        """What each head of the next attention gives: shape (heads, time, dim)."""
-        self.heads.append(torch.einsum("htd,td->ht", given, self.directions))
+    def add_heads(self, mixed: Tensor, columns: Tensor, held: Tensor) -> None:
+        """What each head of the next attention gives, ``held * (mixed @ columns)``, which is never formed.
+
+        Args:
+            mixed: shape (heads, time, head_dim).
+            columns: shape (heads, head_dim, dim).
+            held: shape (time, 1).
+        """
+        asked = self.directions @ columns.mT  # the directions in front of the matrix: (heads, time, head_dim)
+        self.heads.append(torch.linalg.vecdot(mixed, asked) * held[:, 0])
         if self.open:
-            self.head_ends.append(given[:, -1].clone())
+            self.head_ends.append(torch.bmm(mixed[:, -1:], columns)[:, 0] * held[-1])
 
     def close(self, x: Tensor, logits: Tensor, last: int) -> tuple[Tensor, Tensor]:
         """The ledger.

@@ -21,7 +21,7 @@ from limner.core.errors import ConfigError
 from limner.core.layers import Block
 from limner.core.tap import NO_TAP, Chain, Tap
 from limner.core.transformer import Transformer
-from limner.explain.ledger import Book, head_matrix, spread, stack_of
+from limner.explain.ledger import Book, behind, head_matrix, stack_of
 from limner.explain.trace import as_bytes
 from limner.models import bfloat16_helps
 from limner.text.sampling import top_candidates
@@ -35,13 +35,15 @@ CANDIDATES = 64  # likeliest next tokens kept for each place
 LENS = 5  # and after each layer
 NEURONS = 8  # most active inner values kept for each place
 TEMPERATURES = [n / 10 for n in range(1, 21)]
-BLOCK = 2**22  # logits held at a time, 16 MB
+BLOCK = 2**23  # logits held at a time, 32 MB
+ROWS = 128  # a multiple of this many places at a time, if so many fit: products of odd heights take half as long again
 INNER = 2**17  # logits worked on at a time, so that they stay in the processor's cache
 WIDE = 2**14  # tokens that the quick lens scores at a time
 SCREENED = 16  # candidates that the quick lens scores again exactly
 QUICK_FROM = 2**29  # products from which the lens gains by being computed in bfloat16 first
 SMALL = 128  # up to here principal components come from an exact decomposition
 HALF = 65504.0  # the largest float16
+ROOT = 1.1e-19  # squares of less are no normal float32
 
 
 @dataclass(frozen=True)
@@ -231,16 +233,16 @@ class _Watch:
         """What each head gives to the stream: its values mixed, through its own columns of the output's matrix."""
         assert self.mixed is not None
         assert self.output is not None
-        block = self.blocks[layer]
-        heads, _, head_dim = self.mixed.shape
-        columns = block.attention.output.weight.view(-1, heads, head_dim).permute(1, 2, 0)
-        given = spread(block.attention_norm_after, self.output, torch.bmm(self.mixed, columns).float())
-        if block.config.residual_scale != 1.0:
-            given = given * block.config.residual_scale
+        block, mixed = self.blocks[layer], self.mixed.float()
+        heads, _, head_dim = mixed.shape
+        columns = block.attention.output.weight.float().view(-1, heads, head_dim).permute(1, 2, 0)
+        columns, held = behind(block.attention_norm_after, self.output, columns)
+        held = held * block.config.residual_scale
         if self.keeping.heads:
-            self.made.arrays[f"attention_output.{layer}"] = _half(given.norm(dim=-1)).cpu().numpy()
+            lengths = lengths_through(mixed, columns) * held[:, 0]
+            self.made.arrays[f"attention_output.{layer}"] = _half(lengths).cpu().numpy()
         if self.book is not None:
-            self.book.add_heads(given)
+            self.book.add_heads(mixed, columns, held)
 
     def _neurons(self, hidden: Tensor) -> None:
         places = hidden.abs().topk(min(NEURONS, hidden.shape[-1]), dim=-1).indices
@@ -301,6 +303,23 @@ class _Watch:
                 )
 
 
+def lengths_through(x: Tensor, columns: Tensor) -> Tensor:
+    """How long vectors are behind a matrix: ``(x @ columns).norm(dim=-1)``.
+
+    For many of them no product is formed: ‖x C‖² = x (C Cᵀ) xᵀ, in float64, so that nothing cancels.
+
+    Args:
+        x: shape (heads, time, head_dim), float32.
+        columns: shape (heads, head_dim, dim), float32.
+    Returns:
+        Shape (heads, time), float32.
+    """
+    if x.shape[1] <= 2 * x.shape[2]:
+        return torch.bmm(x, columns).square().sum(dim=-1).sqrt()
+    wide, x = columns.double(), x.double()
+    return torch.bmm(x, torch.bmm(wide, wide.mT)).mul(x).sum(dim=-1).clamp(min=0).sqrt().float()
+
+
 def _half(values: Tensor) -> Tensor:
     return values.float().clamp(-HALF, HALF).half()
 
@@ -338,18 +357,35 @@ def plane(x: Tensor, before: Tensor | None = None) -> Tensor:
         points = x @ best if tall else best * values[-2:].flip(-1).clamp(min=0).sqrt().float()
     else:
         # Subspace iteration (Halko et al. 2011, arXiv:0909.4061), from a start that is the same every time.
-        start = torch.randn(x.shape[1], 8, generator=torch.Generator().manual_seed(0)).to(x.device)
-        basis = torch.linalg.qr(x.T @ (x @ start)).Q
-        for _ in range(12):
-            basis = torch.linalg.qr(x.T @ (x @ basis)).Q
-        left, sizes, _ = torch.linalg.svd(x @ basis, full_matrices=False)
-        points = left[:, :2] * sizes[:2]
+        basis = torch.randn(x.shape[1], 8, generator=torch.Generator().manual_seed(0)).to(x.device)
+        for _ in range(8):
+            basis = x.T @ (x @ basis)
+            axes, lengths = _axes(basis)
+            basis = basis @ torch.where(lengths > 0, axes / lengths, 0.0).float()
+        points = x @ basis
+        points = points @ _axes(points)[0][:, :2].float()
     points = F.pad(points, (0, 2 - points.shape[1]))
     if before is None:
         outermost = points.gather(0, points.abs().argmax(dim=0, keepdim=True))[0]
     else:
         outermost = (points * before).sum(dim=0)
     return torch.where(outermost < 0, -points, points)
+
+
+def _axes(columns: Tensor) -> tuple[Tensor, Tensor]:
+    """How to turn a few columns so that they are at right angles, longest first: the turn, and their lengths then.
+
+    A decomposition of their small square, where LAPACK's of the tall matrix itself waits for its threads.
+
+    Args:
+        columns: shape (time, few).
+    Returns:
+        Shapes (few, few) and (few,), float64; a length of 0 where there is nothing but rounding.
+    """
+    tall = columns.double()
+    squares, axes = torch.linalg.eigh(tall.T @ tall)
+    squares, axes = squares.flip(0), axes.flip(1)
+    return axes, squares.clamp(min=0).sqrt().where(squares > 1e-12 * squares[0], 0.0)
 
 
 # ── what would come next ───────────────────────────────────────────────────────────────────────────────────
@@ -381,19 +417,17 @@ def _predict(
         made.compared = torch.empty(compare[1].shape)
         asked = dict(zip(compare[0], compare[1], strict=True))
         order = {place: number for number, place in enumerate(compare[0])}
-    step = max(1, BLOCK // vocab_size)
+    step = _rows(vocab_size)
     for start in range(0, time, step):
         part = slice(start, min(start + step, time))
         logits = model.logits(hidden[None, part], tap=tap)[0, :, :vocab_size].float()
-        best[part] = logits.argmax(dim=-1)
+        best[part] = logits.argmax(dim=-1) if kept is None else kept.add(logits, start)
         aims = wanted[part].clone()
         aims[aims < 0] = best[part][aims < 0]
         of_goal[part] = logits.gather(1, aims[:, None])[:, 0]
         for place in [place for place in asked if part.start <= place < part.stop]:
             assert made.compared is not None
             made.compared[order[place]] = logits[place - part.start, asked[place].to(logits.device).long()].cpu()
-        if kept is not None:
-            kept.add(logits, start)
     made.best = best
     if compare is not None:
         made.winners = best[torch.tensor(list(compare[0]), dtype=torch.long, device=best.device)].cpu()
@@ -411,6 +445,12 @@ def _predict(
         made.arrays["ledger.logit"], made.arrays["ledger.heads"] = _numbers(shares), _numbers(heads)
 
 
+def _rows(vocab_size: int) -> int:
+    """How many places' logits are worked on at a time."""
+    most = BLOCK // vocab_size
+    return max(1, most - most % ROWS if most > ROWS else most)
+
+
 class _Columns:
     """The next-token distributions of all places: what a browser needs to show them exactly."""
 
@@ -421,7 +461,8 @@ class _Columns:
         self.log_sums = torch.empty(time, len(TEMPERATURES), device=device)
         self.entropy = torch.empty(time, device=device)
 
-    def add(self, logits: Tensor, start: int) -> None:
+    def add(self, logits: Tensor, start: int) -> Tensor:
+        """Note the distributions of some places, from logits of shape (rows, vocab_size); the likeliest token of each."""
         values, ids = top_candidates(logits, self.values.shape[1])
         end = start + len(logits)
         self.values[start:end], self.ids[start:end] = values, ids.int()
@@ -429,6 +470,7 @@ class _Columns:
         for inner in range(0, len(logits), step):
             part = slice(start + inner, min(start + inner + step, end))
             self.log_sums[part], self.entropy[part] = log_sums(logits[inner : inner + step])
+        return ids.masked_fill(values < values[:, :1], logits.shape[1]).amin(dim=1)
 
     def arrays(self) -> dict[str, Array]:
         return {
@@ -457,7 +499,9 @@ def log_sums(logits: Tensor) -> tuple[Tensor, Tensor]:
         sums[:, tenths - 1] = powers.sum(dim=-1)
         while tenths % 2 == 0:
             tenths //= 2
-            powers.square_()
+            if tenths <= 5:  # what would be too small for a normal number takes a processor many times as long
+                F.threshold(powers, ROOT, 0.0, inplace=True)
+            powers.mul_(powers)
             sums[:, tenths - 1] = powers.sum(dim=-1)
             if tenths == 10:
                 entropy = sums[:, 9].log() - torch.linalg.vecdot(powers, below) / sums[:, 9]
@@ -502,7 +546,7 @@ Scores = tuple[Tensor, Tensor, Tensor, Tensor]  # best ids, their logits, log-su
 def _scored(model: Transformer, x: Tensor, goals: Tensor, vocab_size: int) -> Scores:
     """A few rows at a time, all tokens."""
     found: list[Scores] = []
-    step = max(1, BLOCK // vocab_size)
+    step = _rows(vocab_size)
     for start in range(0, len(x), step):
         logits = model.logits(x[start : start + step])[:, :vocab_size].float()
         values, ids = top_candidates(logits, LENS)
@@ -526,7 +570,7 @@ def _screened(model: Transformer, x: Tensor, goals: Tensor, vocab_size: int) -> 
     for first in range(0, vocab_size, WIDE):
         last = min(first + WIDE, vocab_size)
         columns = matrix[first:last].to(torch.bfloat16).T
-        step = max(1, BLOCK // (last - first))
+        step = _rows(last - first)
         best: list[tuple[Tensor, Tensor]] = []
         for start in range(0, count, step):
             part = slice(start, start + step)
