@@ -568,5 +568,5 @@ def test_a_terminal_sees_bar_and_preview_and_a_pipe_the_file_names(
     with process.stdout as pipe:
         assert pipe.read() == b"fox-1.png\nfox-2.png\n"
     assert process.wait() == 0
-    assert b"picture 2 of 2, step 3 of 3" in screen
+    assert b"pictures 1 to 2 of 2, step 3 of 3" in screen
     assert ("▀".encode() in screen) is shown

@@ -90,16 +90,18 @@ def painting(generator: PictureGenerator, total: int, *, preview: bool) -> Itera
     # What is printed meanwhile appears above the picture; but what is piped elsewhere must go there.
     to_screen = sys.stdout.isatty()
     with Live(progress, console=console, transient=True, refresh_per_second=8, redirect_stdout=to_screen) as live:
+        first, ended = 0, True  # of the pictures that take turns now; whether those before them have come to their end
 
         def on_step(number: int, looks: int, look: Look) -> None:
-            which = f"picture {number + 1} of {total}, " if total > 1 else ""
-            progress.update(
-                task,
-                total=looks * total,
-                completed=looks * number + look.number + 1,
-                description=f"{which}step {look.number + 1} of {looks}",
-            )
-            if shows:
+            nonlocal first, ended
+            if look.number == 0 and ended:
+                first = number
+            ended = look.number == looks - 1
+            some = f"picture {first + 1}" if number == first else f"pictures {first + 1} to {number + 1}"
+            which = f"{some} of {total}, " if total > 1 else ""
+            step = f"{which}step {look.number + 1} of {looks}"
+            progress.update(task, total=looks * total, advance=1, description=step)
+            if shows and number == first:
                 room = min(MOST_COLUMNS, console.width), console.height - BESIDE
                 live.update(Group(HalfBlocks(shrunk(generator.show(look.seen), *room)), progress))
 

@@ -58,6 +58,7 @@ class _Job:
     notes: tuple[str, ...] = ()
 
 
+TOGETHER = 4  # pictures in one pass, where that changes no bit of them; more gain nothing (docs/log.md)
 OnStep = Callable[[int, int, Look], None]
 OnLook = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -78,6 +79,7 @@ class PictureGenerator:
         self.model, self.tokenizer, self.card, self.sha256 = model, tokenizer, dict(card or {}), sha256
         self.config = model.config
         words = self.card.get("words")  # written by whoever made the model
+        self._alike: dict[tuple[object, ...], bool] = {}  # what _same_bits found
         self._words = frozenset(map(str, words)) if isinstance(words, list | tuple) else frozenset()
 
     @property
@@ -188,8 +190,9 @@ class PictureGenerator:
             settings, changes: how; ``steps=50`` and the like change single values.
             start: refine this picture instead of pure noise, from ``strength`` of the way.
             mask: white where to paint anew, black where ``start`` stays; of start's size.
-            on_step: called with the picture's number, how many looks it takes, and each look.
-            tap: sees the forward passes, under ``look.0``, ``look.1``, …
+            on_step: called with the picture's number, how many looks it takes, and each look; pictures that are made
+                together take turns.
+            tap: sees the forward passes, a picture at a time, under ``look.0``, ``look.1``, …
         Returns:
             n pictures for the first prompt, then n for the second, …
         Raises:
@@ -217,7 +220,9 @@ class PictureGenerator:
         record: bool = True,
         **changes: Any,
     ) -> Iterator[Picture]:
-        """As ``generate``, each picture when it is done; what is wrong with the arguments is told at once.
+        """As ``generate``, pictures as they are done; what is wrong with the arguments is told at once.
+
+        A few pictures are made together where that changes no bit of them, and come one after another then.
 
         Args:
             record: keep each picture's looks.
@@ -233,10 +238,18 @@ class PictureGenerator:
         all_prompts = [self.prompts([(text, 1.0)], settings.negative, settings.guidance) for text in texts]
 
         def pictures() -> Iterator[Picture]:
-            for number in range(len(texts) * n):
-                text, prompts = texts[number // n], all_prompts[number // n]
-                job = self._job(text, prompts, first + number, settings)
-                yield self._paint(job, number, settings, beginning, on_step=on_step, tap=tap, record=record)
+            number, most = 0, TOGETHER if tap is NO_TAP and start is None else 1
+            while number < len(texts) * n:
+                count = min(most, len(texts) * n - number)
+                jobs = [
+                    self._job(texts[at // n], all_prompts[at // n], first + at, settings)
+                    for at in range(number, number + count)
+                ]
+                if count > 1 and not self._same_bits(jobs):
+                    most = count // 2
+                    continue
+                yield from self._paint(jobs, number, settings, beginning, on_step=on_step, tap=tap, record=record)
+                number += count
 
         return pictures()
 
@@ -274,7 +287,7 @@ class PictureGenerator:
         jobs = [self._blended(prompt, other, at / (frames - 1), seed, other_seed, settings) for at in range(frames)]
         for job in jobs:
             job.described["frames"] = frames
-        return [self._paint(job, number, settings, None, on_step=on_step) for number, job in enumerate(jobs)]
+        return [self._paint([job], number, settings, None, on_step=on_step)[0] for number, job in enumerate(jobs)]
 
     def again(
         self,
@@ -310,7 +323,7 @@ class PictureGenerator:
                 prompt, other, frames=frames, seed=seed, other_seed=other_seed, settings=settings, on_step=on_step
             )
         job = self._blended(prompt, other, described["share"], seed, other_seed, settings)
-        return [self._paint(job, 0, settings, None, on_step=on_step)]
+        return self._paint([job], 0, settings, None, on_step=on_step)
 
     def settings_of(
         self, described: Mapping[str, Any], *, start: Image.Image | None = None, mask: Image.Image | None = None
@@ -366,7 +379,7 @@ class PictureGenerator:
         if "blend" in described:
             raise DataError("the picture is one of a blend, but this looks at one prompt's. Give one painted alone.")
         prompts = self.prompts([(described["prompt"], 1.0)], settings.negative, settings.guidance)
-        guide = self._guide(prompts, self._begin_from(start, mask, settings), tap=tap)
+        guide = self._guide([prompts], self._begin_from(start, mask, settings), tap=tap)
         seen = []
         for look in looks:
             guide.looks = look.number
@@ -475,30 +488,49 @@ class PictureGenerator:
         places = wanted if factor == 1 else torch.nn.functional.max_pool2d(wanted.float(), factor) > 0
         return _Start(pixels, latent, wanted, places)
 
-    def _guide(self, prompts: Prompts, start: _Start | None, *, on_look: OnLook | None = None, tap: Tap) -> Guide:
+    @torch.inference_mode()
+    def _same_bits(self, jobs: Sequence[_Job]) -> bool:
+        """Whether each of these pictures comes out to the bit as it does alone.
+
+        A product of matrices may add in another order when it has more rows; which it does depends on their number and
+        on nothing that stands in them. So one look of all against one of each says it, once for each number.
+        """
+        noise = torch.cat([job.noise for job in jobs]).to(self.device)
+        key = (*noise.shape, len(jobs[0].prompts.rows), self.device, self.dtype, torch.get_num_threads())
+        if key not in self._alike:
+            time = torch.tensor(0.5)
+            together = Guide(self.model, *(job.prompts for job in jobs)).predict(noise, time)
+            alone = [Guide(self.model, job.prompts).predict(x[None], time) for job, x in zip(jobs, noise, strict=True)]
+            self._alike[key] = torch.equal(together, torch.cat(alone))
+        return self._alike[key]
+
+    def _guide(
+        self, prompts: Sequence[Prompts], start: _Start | None, *, on_look: OnLook | None = None, tap: Tap
+    ) -> Guide:
         keep = None
         if start is not None and start.open_latent is not None:
             keep = partial(_kept, start.latent, start.open_latent)
         limit = 1.0 if self.config.autoencoder is None else None
-        return Guide(self.model, prompts, limit=limit, keep=keep, on_look=on_look, tap=tap)
+        return Guide(self.model, *prompts, limit=limit, keep=keep, on_look=on_look, tap=tap)
 
     @torch.inference_mode()
     def _paint(
         self,
-        job: _Job,
-        number: int,
+        jobs: Sequence[_Job],
+        first: int,
         settings: PaintSettings,
         start: _Start | None,
         *,
         on_step: OnStep | None = None,
         tap: Tap = NO_TAP,
         record: bool = True,
-    ) -> Picture:
+    ) -> list[Picture]:
+        """Pictures that are made together, the first of them with this number; see ``_same_bits``."""
         process, shift = self.config.diffusion.process, self.config.diffusion.shift
         assert settings.strength is not None
         times = make_times(process, max(1, round(settings.steps * settings.strength)), settings.strength, shift)
         total = looks_of(settings)
-        looks: list[Look] = []
+        looks: list[list[Look]] = [[] for _ in jobs]
         count = 0
 
         def seen(time: Tensor, noisy: Tensor, picture: Tensor) -> None:
@@ -506,23 +538,28 @@ class PictureGenerator:
             count += 1
             if not record and on_step is None:
                 return
-            halves = [value[0].half().cpu() for value in (noisy, picture)]
-            look = Look(count - 1, float(time), *halves)
-            if record:
-                looks.append(look)
-            if on_step is not None:
-                on_step(number, total, look)
+            for number, halves in enumerate(zip(noisy.half().cpu(), picture.half().cpu(), strict=True)):
+                look = Look(count - 1, float(time), *(half.clone() for half in halves))
+                if record:
+                    looks[number].append(look)
+                if on_step is not None:
+                    on_step(first + number, total, look)
 
         def fresh() -> Tensor:
-            return job.fresh().to(self.device)
+            return torch.cat([job.fresh() for job in jobs]).to(self.device)
 
-        x = job.noise.to(self.device)
+        x = torch.cat([job.noise for job in jobs]).to(self.device)
         if start is not None:
             alpha, sigma = (level.to(self.device) for level in levels(process, times[:1]))
             x = add_noise(start.latent, x, alpha, sigma)
-        look = self._guide(job.prompts, start, on_look=seen, tap=tap)
-        pixels = self.model.to_pixels(SAMPLERS[settings.sampler](look, x, times, process, fresh))
+        look = self._guide([job.prompts for job in jobs], start, on_look=seen, tap=tap)
+        made = SAMPLERS[settings.sampler](look, x, times, process, fresh)
         assert count == total
+        return [self._finish(job, one[None], start, of) for job, one, of in zip(jobs, made, looks, strict=True)]
+
+    def _finish(self, job: _Job, refined: Tensor, start: _Start | None, looks: Sequence[Look]) -> Picture:
+        """The picture of what was refined, shape (1, channels, height, width)."""
+        pixels = self.model.to_pixels(refined)
         described = dict(job.described)
         if start is not None:
             described["from"] = {"pixels": pixel_digest(to_image(start.pixels[0]))}

@@ -38,15 +38,16 @@ class Prompts:
 
 
 class Guide:
-    """``look(x, t) -> (picture, noise)`` for one picture: all prompts in one pass of the network.
+    """``look(x, t) -> (picture, noise)`` for pictures that are made together: all their prompts in one pass of the network.
 
     Classifier-free guidance (Ho & Salimans 2022, arXiv:2207.12598): negative + scale · (prompt − negative). What is
     seen is then cut to the range that pixels have, without which strong guidance leads step by step out of it (static
     thresholding, Saharia et al. 2022, arXiv:2205.11487, section 2.3).
 
     Args:
+        prompts: of each picture; all with as many prompts and the same guidance.
         limit: the largest value that a picture has, and minus the smallest; None: there is none, as in latents.
-        keep: given the picture that the model sees, returns what sampling goes on with; inpainting uses it.
+        keep: given the pictures that the model sees, returns what sampling goes on with; inpainting uses it.
         on_look: called with the time, x, and what was seen.
         tap: sees the reading of the prompts under ``prompt``, and each look under ``look.0``, ``look.1``, …
     """
@@ -54,8 +55,7 @@ class Guide:
     def __init__(
         self,
         model: PictureModel,
-        prompts: Prompts,
-        *,
+        *prompts: Prompts,
         limit: float | None = None,
         keep: Callable[[Tensor], Tensor] | None = None,
         on_look: Callable[[Tensor, Tensor, Tensor], None] | None = None,
@@ -63,27 +63,20 @@ class Guide:
     ) -> None:
         self.model, self.prompts, self.tap = model, prompts, tap
         self.limit, self.keep, self.on_look = limit, keep, on_look
-        rows = prompts.rows
-        self.mask = prompts.mask[rows]
-        self.vectors = model.read_prompt(prompts.ids[rows], self.mask, tap=tap)
+        rows = prompts[0].rows
+        self.mask = torch.cat([one.mask[rows] for one in prompts])
+        # Each picture's are read alone: so they are the same whatever is painted beside it.
+        self.vectors = torch.cat([model.read_prompt(one.ids[rows], one.mask[rows], tap=tap) for one in prompts])
         self.looks = 0
 
     def __call__(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """What is seen at this time in x, shape (1, channels, height, width), both float32."""
-        diffusion, denoiser = self.model.config.diffusion, self.model.denoiser
-        count = len(self.vectors)
-        dtype = denoiser.patch.weight.dtype
-        predicted = denoiser(
-            x.to(dtype).expand(count, -1, -1, -1),
-            time.expand(count).to(x.device),
-            self.vectors,
-            prompt_mask=self.mask,
-            tap=self.tap.at(f"look.{self.looks}"),
-        ).float()
+        """What is seen at this time in x, shape (pictures, channels, height, width), both float32."""
+        diffusion = self.model.config.diffusion
+        predicted = self.guide(self.predict(x, time, tap=self.tap.at(f"look.{self.looks}")))
         alpha, sigma = (level.reshape(1).to(x.device) for level in levels(diffusion.process, time))
         # A picture worked out from noise is divided by α, which begins at 0; nothing else here is divided by something small.
         nearest = diffusion.nearest if diffusion.predict == "noise" else 0.0
-        picture, noise = read(diffusion.predict, self.guide(predicted), x, alpha, sigma, nearest)
+        picture, noise = read(diffusion.predict, predicted, x, alpha, sigma, nearest)
         if self.limit is not None:
             picture = picture.clamp(-self.limit, self.limit)
         if self.keep is not None:
@@ -95,14 +88,27 @@ class Guide:
             self.on_look(time, x, picture)
         return picture, noise
 
+    def predict(self, x: Tensor, time: Tensor, *, tap: Tap = NO_TAP) -> Tensor:
+        """What the network predicts for each prompt: (pictures, …) to (pictures, rows, …), float32."""
+        each = len(self.vectors) // len(self.prompts)
+        denoiser = self.model.denoiser
+        predicted: Tensor = denoiser(
+            x.to(denoiser.patch.weight.dtype).repeat_interleave(each, dim=0),
+            time.expand(len(self.vectors)).to(x.device),
+            self.vectors,
+            prompt_mask=self.mask,
+            tap=tap,
+        )
+        return predicted.float().view(len(self.prompts), each, *x.shape[1:])
+
     def guide(self, predicted: Tensor) -> Tensor:
-        """One prediction, shape (1, …), from one of each row."""
-        guidance = self.prompts.guidance
+        """One prediction for each picture, shape (pictures, …), from one of each row."""
+        guidance = self.prompts[0].guidance
         if guidance == 0.0:
-            return predicted
-        weights = torch.tensor(self.prompts.weights, device=predicted.device).view(-1, 1, 1, 1)
-        wanted = (predicted[: len(weights)] * weights).sum(dim=0, keepdim=True)
-        return wanted if guidance == 1.0 else torch.lerp(predicted[-1:], wanted, guidance)
+            return predicted[:, 0]
+        weights = torch.tensor([one.weights for one in self.prompts], device=predicted.device)[..., None, None, None]
+        wanted = (predicted[:, : weights.shape[1]] * weights).sum(dim=1)
+        return wanted if guidance == 1.0 else torch.lerp(predicted[:, -1], wanted, guidance)
 
 
 def weigh(parts: Sequence[float]) -> tuple[float, ...]:
