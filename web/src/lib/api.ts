@@ -2,6 +2,7 @@
 
 import type { Change } from './about';
 import type { Among, Analogy, Drift, Neighbours, Order, Positions } from './meaning';
+import { rememberRuns } from './python';
 import { readTrace, type Trace } from './trace';
 
 /** What the server, or the way to it, answered instead of a result. */
@@ -265,7 +266,11 @@ const enc = encodeURIComponent;
 
 export const api = {
   about: (signal?: AbortSignal) => json<About>('/api/about', undefined, signal),
-  models: async (signal?: AbortSignal) => (await json<{ models: Model[] }>('/api/models', undefined, signal)).models,
+  models: async (signal?: AbortSignal) => {
+    const { models } = await json<{ models: Model[] }>('/api/models', undefined, signal);
+    rememberRuns(models);
+    return models;
+  },
   runs: async (signal?: AbortSignal) => (await json<{ runs: Run[] }>('/api/runs', undefined, signal)).runs,
   examples: async (signal?: AbortSignal) =>
     (await json<{ examples: Example[] }>('/api/examples', undefined, signal)).examples,
