@@ -54,6 +54,15 @@ export interface Example {
   kind: 'text' | 'picture';
   bytes?: number;
 }
+/** A trace that was made or brought in since the studio was started. */
+export interface Kept {
+  id: string;
+  kind: 'text' | 'picture';
+  title: string;
+  model: string;
+  /** null: it was read, not written. */
+  seed: number | null;
+}
 export interface About {
   version: string;
   machine: {
@@ -274,6 +283,7 @@ export const api = {
   runs: async (signal?: AbortSignal) => (await json<{ runs: Run[] }>('/api/runs', undefined, signal)).runs,
   examples: async (signal?: AbortSignal) =>
     (await json<{ examples: Example[] }>('/api/examples', undefined, signal)).examples,
+  traces: async (signal?: AbortSignal) => (await json<{ traces: Kept[] }>('/api/traces', undefined, signal)).traces,
   trace: <About>(id: string, signal?: AbortSignal) =>
     trace<About>(`/api/traces/${enc(id)}`, undefined, signal, `The trace ${id}`),
 
