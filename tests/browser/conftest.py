@@ -136,7 +136,7 @@ def browser() -> Iterator[Browser]:
             executable_path=path,
             args=[
                 "--no-sandbox",
-                "--disable-gpu",  # what imitates one takes the cores that the pages need
+                "--disable-gpu",
                 "--disable-software-rasterizer",
                 "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
             ],

@@ -48,3 +48,15 @@ def test_two_pictures_of_one_seed(visit: Visit) -> None:
     expect(page.get_by_role("application", name=re.compile("Difference of the pictures"))).to_be_visible()
     expect(page.get_by_role("img", name=re.compile("Picture of “a cat”, seed 0"))).to_have_count(2)
     check_accessible(page)
+
+
+def test_what_was_written_in_this_session_can_be_chosen(visit: Visit) -> None:
+    page = visit("#/text?model=story&prompt=A+brave+bear&seed=11&length=4")
+    page.get_by_role("tab", name="Next token").wait_for()
+    page.get_by_role("link", name="Home", exact=True).click()
+    page.get_by_role("link", name="A brave bear").click()
+    page.get_by_role("tab", name="Next token").wait_for()
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_label("Left").select_option(label="run “A brave bear”, story, seed 11")
+    expect(page.get_by_label("The text of the run")).to_have_value(re.compile("^A brave bear"))
+    expect(page.get_by_role("figure", name="Where they look differently")).to_be_visible()

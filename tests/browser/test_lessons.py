@@ -43,6 +43,14 @@ def test_a_lesson_with_the_keyboard_alone_on_a_phone(visit: Visit) -> None:
     expect(title).to_be_focused()
 
 
+def test_a_link_leads_to_what_it_speaks_of(visit: Visit) -> None:
+    page = visit("#/lessons?lesson=embeddings")
+    page.get_by_role("link", name=re.compile("^An apple a day")).click()
+    senses = page.get_by_role("figure", name="One word, two meanings")
+    expect(senses.get_by_role("heading")).to_be_in_viewport()
+    expect(senses.get_by_label("Word")).to_have_value("apple")
+
+
 def test_where_a_word_landed(visit: Visit) -> None:
     page = visit("#/lessons?lesson=cross-attention")
     paint = page.get_by_role("button", name="Paint it now")

@@ -144,3 +144,23 @@ def test_every_view_is_accessible_and_fits(open_report: OpenReport, report: Path
         expect(tab).to_have_attribute("aria-selected", "true")
         check_accessible(page)
         check_fits(page, *SIZES)
+
+
+def test_on_paper_nothing_is_cut(open_report: OpenReport, report: Path) -> None:
+    page = ready(open_report(report))
+    page.get_by_role("tab", name="Layers").click()
+    tokens = page.get_by_role("listbox", name="The text, token by token").get_by_role("option").count() - 1
+    layers = page.get_by_role("figure", name="What each layer would say next")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1000})  # what paper has room for
+    expect(layers.get_by_role("row").last.get_by_role("gridcell").last).to_be_visible()
+    assert layers.get_by_role("row").nth(0).get_by_role("gridcell").count() < tokens
+    assert layers.get_by_role("gridcell").count() == tokens * 8  # embedding, six layers, text
+    check_fits(page)
+    page.emulate_media(media="screen")
+    rests = page.get_by_role("figure", name=re.compile("rests on$"))
+    rests.get_by_role("button", name="View as table").click()
+    page.emulate_media(media="print")
+    expect(rests.get_by_role("row")).to_have_count(1 + 6 * 6)  # heads, all heads and feed-forward of each layer
+    frame = rests.get_by_role("region")
+    assert frame.evaluate("(one) => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight + 1")

@@ -132,6 +132,23 @@ def test_examples_open_at_once(page: TestClient, studio: Studio) -> None:
     assert trace_of(answer.content).about["run"]["prompt"] == "The cat"
 
 
+def test_what_was_made_and_brought_in_is_listed_the_newest_first(page: TestClient) -> None:
+    assert page.get("/api/traces").json() == {"traces": []}
+    brought = page.post("/api/traces", content=small_trace().to_bytes()).json()["trace"]
+    ask = {"model": "tiny", "prompt": "The cat", "seed": 5, "settings": {"max_tokens": 3}}
+    written = events(page.post("/api/write", json=ask).text)[-1][1]["trace"]
+    first, second = page.get("/api/traces").json()["traces"]
+    assert first == {"id": written, "kind": "text", "title": "The cat", "model": "tiny", "seed": 5}
+    assert second == {"id": brought, "kind": "text", "title": "The cat", "model": "tiny", "seed": None}
+
+
+def test_a_trace_that_says_strange_things_of_itself_is_listed_too(page: TestClient) -> None:
+    about = {"run": [1], "model": "me", "tokens": [None, 3, {"text": 4}], "settings": None}
+    for kind in ("text", "picture"):
+        page.post("/api/traces", content=Trace(kind, about, {}).to_bytes())
+    assert [one["title"] for one in page.get("/api/traces").json()["traces"]] == ["4", "4"]
+
+
 def test_a_trace_file_brought_in_can_be_fetched(page: TestClient) -> None:
     content = small_trace("dog").to_bytes()
     id = page.post("/api/traces", content=content).json()["trace"]

@@ -54,6 +54,11 @@ def examples(studio: Studio, ask: None, job: Job) -> dict[str, Any]:
     return {"examples": studio.traces.examples()}
 
 
+def traces(studio: Studio, ask: None, job: Job) -> dict[str, Any]:
+    """Traces that were made or brought in since the studio was started."""
+    return {"traces": studio.traces.made()}
+
+
 @dataclass(frozen=True)
 class AskTrace:
     """A trace by its id."""
@@ -80,6 +85,7 @@ ENDPOINTS = (
     Endpoint("GET", "/api/about", None, about, computes=False),
     Endpoint("GET", "/api/models", None, models, computes=False),
     Endpoint("GET", "/api/examples", None, examples, computes=False),
+    Endpoint("GET", "/api/traces", None, traces, computes=False),
     Endpoint("GET", "/api/traces/{id}", AskTrace, trace, "bytes", at_hand=trace_at_hand),
     Endpoint("POST", "/api/traces", bytes, keep_trace, computes=False),
 )

@@ -25,6 +25,7 @@ class _Kept:
     make: Callable[[Job], bytes] | None
     content: bytes | None
     source: Any = None
+    about: tuple[str, dict[str, Any]] | None = None  # its kind and what it says of itself, where that is known already
 
 
 class Traces:
@@ -53,6 +54,13 @@ class Traces:
             found.append({"id": path.stem, "title": str(said), "kind": kind, "bytes": path.stat().st_size})
         return found
 
+    def made(self) -> list[dict[str, Any]]:
+        """Those that were made or brought in here, the newest first: id, kind, title, model and seed of each."""
+        with self._lock:
+            kept = list(self._kept.items())
+        said = [(id, _said(one)) for id, one in reversed(kept)]
+        return [{"id": id, **what} for id, what in said if what is not None]
+
     def add(self, content: bytes) -> str:
         """Keep a trace that somebody brings; its id.
 
@@ -61,12 +69,15 @@ class Traces:
         """
         from limner.explain.trace import trace_of
 
-        trace_of(content, "the file")
-        return self.keep(content)
+        trace = trace_of(content, "the file")
+        return self._add(_Kept(None, content, about=(trace.kind, trace.about)))
 
     def keep(self, content: bytes) -> str:
         """Keep a trace that was made here; its id."""
-        return self._add(_Kept(None, content))
+        from limner.explain.trace import trace_of
+
+        trace = trace_of(content, "the trace")
+        return self._add(_Kept(None, content, about=(trace.kind, trace.about)))
 
     def later(self, make: Callable[[Job], bytes], source: Any = None) -> str:
         """Keep what makes a trace when it is asked for, and what it is of; its id."""
@@ -138,3 +149,27 @@ class Traces:
             if oldest == keep:
                 return
             held -= len(self._kept.pop(oldest).content or b"")
+
+
+def _said(kept: _Kept) -> dict[str, Any] | None:
+    """What a list says of a trace: of a text that was written here by its source, else by what it says of itself."""
+    if kept.source is not None:
+        model, generation = kept.source
+        return {"kind": "text", "title": generation.prompt or generation.text, "model": model, "seed": generation.seed}
+    if kept.about is None:
+        return None
+    kind, about = kept.about
+    run = _entries(about.get("settings" if kind == "picture" else "run"))  # a file may say anything
+    tokens = about.get("tokens")
+    read = [str(_entries(one).get("text", "")) for one in tokens] if isinstance(tokens, list) else []
+    seed = run.get("seed")
+    return {
+        "kind": kind,
+        "title": str(run.get("prompt") or "".join(read)),
+        "model": str(_entries(about.get("model")).get("name", "")),
+        "seed": seed if isinstance(seed, int) else None,
+    }
+
+
+def _entries(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

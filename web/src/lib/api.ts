@@ -2,6 +2,7 @@
 
 import type { Change } from './about';
 import type { Among, Analogy, Drift, Neighbours, Order, Positions } from './meaning';
+import { rememberRuns } from './python';
 import { readTrace, type Trace } from './trace';
 
 /** What the server, or the way to it, answered instead of a result. */
@@ -52,6 +53,15 @@ export interface Example {
   title: string;
   kind: 'text' | 'picture';
   bytes?: number;
+}
+/** A trace that was made or brought in since the studio was started. */
+export interface Kept {
+  id: string;
+  kind: 'text' | 'picture';
+  title: string;
+  model: string;
+  /** null: it was read, not written. */
+  seed: number | null;
 }
 export interface About {
   version: string;
@@ -265,10 +275,15 @@ const enc = encodeURIComponent;
 
 export const api = {
   about: (signal?: AbortSignal) => json<About>('/api/about', undefined, signal),
-  models: async (signal?: AbortSignal) => (await json<{ models: Model[] }>('/api/models', undefined, signal)).models,
+  models: async (signal?: AbortSignal) => {
+    const { models } = await json<{ models: Model[] }>('/api/models', undefined, signal);
+    rememberRuns(models);
+    return models;
+  },
   runs: async (signal?: AbortSignal) => (await json<{ runs: Run[] }>('/api/runs', undefined, signal)).runs,
   examples: async (signal?: AbortSignal) =>
     (await json<{ examples: Example[] }>('/api/examples', undefined, signal)).examples,
+  traces: async (signal?: AbortSignal) => (await json<{ traces: Kept[] }>('/api/traces', undefined, signal)).traces,
   trace: <About>(id: string, signal?: AbortSignal) =>
     trace<About>(`/api/traces/${enc(id)}`, undefined, signal, `The trace ${id}`),
 

@@ -1,16 +1,25 @@
 /** Drawing on canvases: sharp on every screen, pixels by palette. */
 
+import { printing } from './printing.svelte';
+
 export const LARGEST = 8192; // pixels a side; browsers refuse canvases not much larger
 
-/** Size a canvas in CSS pixels; gives what draws on it in those, sharp at the screen's own resolution. */
+/** Size a canvas in CSS pixels and wipe it; gives what draws on it in those, sharp at the screen's own resolution. */
 export function prepare(canvas: HTMLCanvasElement, width: number, height: number): CanvasRenderingContext2D | null {
   const ratio = Math.min(window.devicePixelRatio || 1, LARGEST / Math.max(width, height, 1));
   const [w, h] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
-  if (canvas.width !== w) canvas.width = w;
-  if (canvas.height !== h) canvas.height = h;
+  const same = canvas.width === w && canvas.height === h;
+  const context = canvas.getContext('2d');
+  // On paper what clearRect leaves is white and hides what lies below; a canvas that is sized is empty.
+  if (same && !printing.now) {
+    context?.setTransform(1, 0, 0, 1, 0, 0);
+    context?.clearRect(0, 0, w, h);
+  } else {
+    canvas.width = w;
+    canvas.height = h;
+  }
   canvas.style.width = `${width}px`;
   canvas.style.height = `${height}px`;
-  const context = canvas.getContext('2d');
   context?.setTransform(w / width || 1, 0, 0, h / height || 1, 0, 0);
   return context;
 }

@@ -6,6 +6,7 @@ import { paint, picture, ROOT } from './canvas';
 import { decimate, smooth } from './chart';
 import { difference } from './difference';
 import { longest, replay } from './merges';
+import { inRows } from './printing.svelte';
 import { number, percent, short, signed, size, whole } from './say';
 import { fit, labelled, screenX, screenY, splat } from './scatter';
 import { thumbnails } from './thumbnails';
@@ -212,4 +213,24 @@ describe('numbers', () => {
     [size(5_300_000), '5.3 MB'],
     [size(999), '999 B'],
   ])('%s is written %s', (shown, wanted) => expect(shown).toBe(wanted));
+});
+
+describe('on paper', () => {
+  test.each<[number[], [number, number][]]>([
+    [[], []],
+    [
+      [30, 30, 30],
+      [
+        [0, 2],
+        [2, 3],
+      ],
+    ],
+    [
+      [200, 10],
+      [
+        [0, 1],
+        [1, 2],
+      ],
+    ],
+  ])('columns of %j go on below each other', (widths, rows) => expect(inRows(widths, 40, 100)).toEqual(rows));
 });

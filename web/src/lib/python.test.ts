@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process';
 
 import { expect, test } from 'vitest';
 
-import { textTrace, pictureTrace } from '../../dev/synthetic';
-import { literal, pythonFor } from './python';
+import { textTrace } from '../../dev/synthetic';
+import { literal, program, pythonFor, rememberRuns } from './python';
 
 test.each([
   [null, 'None'],
@@ -41,8 +41,37 @@ test('changes are named', () => {
   expect(pythonFor(trace)).toContain('[{"kind": "head_off", "layer": 0, "head": 0}]');
 });
 
-test('a picture is painted again as it was', () => {
-  const lines = pythonFor(pictureTrace({ looks: 2, size: 16 }));
-  expect(lines).toContain('"a red fox with a blue hat"');
-  expect(lines).toContain('seed=3');
+test('a prompt is given as its ids, with its text beside them', () => {
+  const trace = textTrace({ tokens: 8, layers: 1, heads: 1 });
+  const first = trace.about.tokens.findIndex((token) => token.written);
+  const ids = trace.about.tokens.slice(0, first).map((token) => token.id);
+  expect(first).toBeGreaterThan(0);
+  expect(pythonFor(trace)).toContain(`prompt = [${ids.join(', ')}]  # ${literal(trace.about.run!.prompt)}\n`);
+  trace.about.run!.prompt = 'a\nb'.repeat(100);
+  expect(pythonFor(trace).match(/# .*/)![0].length).toBeLessThan(100);
+});
+
+test('of a text that slid through its window the prompt is given as text', () => {
+  const trace = textTrace({ tokens: 8, layers: 1, heads: 1 });
+  trace.about.run!.settings.window = 'slide';
+  expect(pythonFor(trace)).toContain(`prompt = ${literal(trace.about.run!.prompt)}\n`);
+});
+
+test('what a trace keeps only when it is asked for is asked for', () => {
+  const trace = textTrace({ tokens: 8, layers: 1, heads: 1 });
+  expect(pythonFor(trace, 'trace["lens.ids"]')).toContain('model.trace(written, keep="everything")');
+  expect(pythonFor(trace, 'trace["logprobs"]')).toContain('model.trace(written)');
+});
+
+test('runs are opened where they are, and checkpoints at their step', () => {
+  expect(program({ model: 'story' }, 'model')).toBe('import limner\n\nmodel = limner.load("story")\nmodel\n');
+  expect(program({ model: 'runs/sky' })).toContain('limner.load("runs/sky")');
+  rememberRuns([
+    { name: 'story', path: '/models/story' },
+    { name: 'runs/sky', path: '/far/away/runs/sky/model' },
+  ]);
+  expect(program({ one: 'runs/sky', other: 'runs/sky@40' }, 'limner.compare')).toBe(
+    'from pathlib import Path\n\nimport limner\nfrom limner.train.looking_back import open_at\n\n' +
+      'one = limner.load("/far/away/runs/sky")\nother = open_at(Path("/far/away/runs/sky"), 40)\nlimner.compare\n',
+  );
 });

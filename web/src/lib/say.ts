@@ -51,3 +51,10 @@ export function size(bytes: number): string {
 
 /** Nats as bits. */
 export const bits = (nats: number): number => nats / Math.LN2;
+
+/** A trace in a list: what it is of, who made it, from which seed. */
+export function sayKept({ title, model, seed }: { title: string; model: string; seed: number | null }): string {
+  const letters = [...title.replace(/\s+/g, ' ').trim()];
+  const short = letters.length > 40 ? `${letters.slice(0, 40).join('')}…` : letters.join('');
+  return `${seed === null ? 'read' : 'run'} “${short}”, ${model}${seed === null ? '' : `, seed ${seed}`}`;
+}

@@ -68,7 +68,9 @@ const tokenized = (text: string, model: string): object => ({
   merges: [],
 });
 
-let asked: { path: string; body: unknown }[] = [];
+const kept = { id: 'made', kind: 'picture', title: 'a fox', model: 'picturebook', seed: 4 };
+
+let asked: { path: string; method: string; body: unknown }[] = [];
 let answers: Record<string, (body: Record<string, unknown>) => Response>;
 beforeEach(() => {
   asked = [];
@@ -86,11 +88,11 @@ beforeEach(() => {
       Response.json({ examples: [{ id: 'cat', title: 'The curious cat', kind: 'text', bytes: 165000 }] }),
     '/api/tokens': (body) =>
       Response.json({ tokenizers: (body.models as string[]).map((model) => tokenized(body.text as string, model)) }),
-    '/api/traces': () => Response.json({ trace: 'mine' }),
+    '/api/traces': () => Response.json({ trace: 'mine', traces: [kept] }), // asked for the list, or given a file
   };
   vi.stubGlobal('fetch', async (path: string, options: RequestInit) => {
     const body = typeof options.body === 'string' ? (JSON.parse(options.body) as Record<string, unknown>) : {};
-    asked.push({ path, body });
+    asked.push({ path, method: options.method ?? 'GET', body });
     return answers[path](body);
   });
   address.go('home');
@@ -125,6 +127,13 @@ describe('Home', () => {
     expect(screen.queryByRole('link', { name: /broken/ })).toBeNull();
   });
 
+  test('lists what was made since the studio was started', async () => {
+    render(Home);
+    const link = await screen.findByRole('link', { name: 'a fox' });
+    expect(link.getAttribute('href')).toContain('picture?trace=made');
+    expect(link.parentElement?.textContent).toContain('picturebook · seed 4');
+  });
+
   test('opens a trace file that is dropped on it', async () => {
     render(Home);
     await screen.findByText(/limner 0.1.0/);
@@ -140,7 +149,7 @@ describe('Home', () => {
     expect((await screen.findByRole('alert')).textContent).toContain('cat.png is no trace');
     await drop('large.trace', new Uint8Array(1e6 + 1));
     await vi.waitFor(() => expect(screen.getByRole('alert').textContent).toContain('large.trace is 1.0 MB large'));
-    expect(asked.filter(({ path }) => path === '/api/traces')).toEqual([]);
+    expect(asked.filter(({ method }) => method === 'POST')).toEqual([]);
   });
 
   test('says when the studio does not answer', async () => {

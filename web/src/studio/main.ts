@@ -1,5 +1,7 @@
 import '../styles/tokens.css';
 import '../styles/base.css';
+import '../styles/figures.css';
+import '../styles/pages.css';
 import '../styles/print.css';
 
 import { mount } from 'svelte';

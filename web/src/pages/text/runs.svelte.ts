@@ -68,9 +68,15 @@ export class Text {
     return this.state === 'writing' || this.state === 'reading';
   }
 
-  /** End it where it is; what was written stays. */
+  /** End it where it is; what was written stays, and is looked into. */
   stop(): void {
+    if (this.state === 'reading' && this.logprobs.length > 0) return; // it had come to its end already
     this.stopped = this.state === 'writing';
+    this.leaving?.abort();
+  }
+
+  /** Give up whatever is going on: nobody looks any more. */
+  leave(): void {
     this.leaving?.abort();
   }
 
@@ -216,5 +222,9 @@ export class Tree {
 
   stop(): void {
     for (const text of this.texts) if (text.busy) text.stop();
+  }
+
+  leave(): void {
+    for (const text of this.texts) text.leave();
   }
 }
