@@ -72,7 +72,7 @@ export function sayPull({ light, red, yellow }: Pull): string {
   return said.join(', ') || 'no other colour to speak of';
 }
 
-/** An arrow in each patch, the longest as long as a patch, each in the colour towards which it goes. */
+/** An arrow in each patch, in the colour towards which it goes; as long as the square root of its step, the longest as a patch. */
 export function drawPulls(
   context: CanvasRenderingContext2D,
   all: readonly Pull[],
@@ -86,8 +86,8 @@ export function drawPulls(
 ): void {
   const cell = Math.min(wide / columns, high / rows);
   all.forEach(({ red, yellow }, patch) => {
-    const length = (Math.hypot(red, yellow) / longest) * cell * 0.9;
-    if (length < 1.5) return;
+    const length = Math.sqrt(Math.hypot(red, yellow) / longest) * cell * 0.9;
+    if (Math.hypot(red, yellow) < SEEN) return;
     const angle = Math.atan2(-yellow, red);
     context.save();
     context.translate(
