@@ -128,7 +128,7 @@ def test_where_a_patch_looks_is_fetched_when_it_is_asked_for(visit: Visit, watch
     expect(figure.get_by_text("The patch in row 3, column 3 looks at itself with")).to_be_visible()
     assert len([url for url in watch.requests if url.endswith(asked)]) == 1
     # Another patch of the same look is there already, with the mouse or the keys.
-    picture = figure.get_by_role("application", name="The picture’s patches")
+    picture = figure.get_by_role("application", name="Its patches")
     box = picture.bounding_box()
     assert box is not None
     picture.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})

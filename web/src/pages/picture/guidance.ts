@@ -1,6 +1,7 @@
 /** Towards which colour guidance pulls each patch: means of two pictures, held against each other in OKLab. */
 
 import { oklab } from '../../lib/colours';
+import { byPatch } from './maps';
 
 /** A step in OKLab: `light` brighter, `red` from green to red, `yellow` from blue to yellow. */
 export interface Pull {
@@ -18,18 +19,16 @@ interface Grid {
 
 /** Mean colours of the patches, row after row. */
 function patchColours(bytes: Uint8Array, { width, height, rows, columns }: Grid): [number, number, number][] {
-  const sums = Array.from({ length: rows * columns }, (): [number, number, number] => [0, 0, 0]);
-  const counts = new Float32Array(rows * columns);
-  for (let y = 0; y < height; y++) {
-    const row = Math.min(rows - 1, Math.floor((y * rows) / height));
-    for (let x = 0; x < width; x++) {
-      const patch = row * columns + Math.min(columns - 1, Math.floor((x * columns) / width));
-      const at = 3 * (y * width + x);
-      for (let channel = 0; channel < 3; channel++) sums[patch][channel] += bytes[at + channel];
-      counts[patch]++;
-    }
-  }
-  return sums.map(([r, g, b], patch) => [r / counts[patch], g / counts[patch], b / counts[patch]]);
+  const [red, green, blue] = [0, 1, 2].map((channel) =>
+    byPatch(
+      bytes.filter((_, at) => at % 3 === channel),
+      width,
+      height,
+      rows,
+      columns,
+    ),
+  );
+  return Array.from(red, (value, patch) => [value, green[patch], blue[patch]]);
 }
 
 /** From each patch's colour without the prompt to the one with it, as many times as far as guidance goes. */
