@@ -90,6 +90,75 @@ def test_change_a_word_and_keep_the_seed(visit: Visit) -> None:
     expect(page.get_by_role("list", name="Changes")).to_contain_text("layer 0, head 0 off")
 
 
+def test_a_word_is_taken_out_where_it_is_chosen(visit: Visit) -> None:
+    page = visit(PAINTED)
+    painted(page)
+    page.get_by_role("group", name="Words of the prompt").get_by_role("button", name="green").click()
+    page.get_by_role("button", name="Paint it without “green”").click()
+    expect(page.get_by_role("img", name="The picture after: without “green”")).to_be_visible()
+    expect(page.get_by_role("figure", name="Before and after")).to_be_in_viewport()
+
+
+def test_each_head_off_before_and_after(visit: Visit) -> None:
+    page = visit(PAINTED)
+    painted(page)
+    figure = page.get_by_role("figure", name="Which heads the picture rests on")
+    figure.get_by_role("button", name="Switch each head off in turn").click()
+    cells = figure.get_by_role("gridcell")
+    expect(cells).to_have_count(4)
+    expect(figure.get_by_role("grid")).not_to_contain_text("not computed yet")
+    cells.nth(2).click()
+    expect(figure.get_by_role("img", name="The picture layer 1, head 0 off")).to_be_visible()
+    figure.get_by_role("button", name="Keep it off").click()
+    expect(page.get_by_role("list", name="Changes")).to_contain_text("layer 1, head 0 off")
+    expect(cells.nth(2)).to_contain_text("switched off")
+    expect(page.get_by_role("img", name="The picture after: layer 1, head 0 off")).to_be_visible()
+    figure.get_by_role("button", name="Put it on again").click()
+    expect(page.get_by_role("list", name="Changes")).to_have_count(0)
+    figure.get_by_role("radio", name="The picture itself").click()
+    expect(figure.get_by_role("button", name="Switch each head off in turn")).to_be_visible()
+
+
+def test_where_a_patch_looks_is_fetched_when_it_is_asked_for(visit: Visit, watch: Watch) -> None:
+    page = visit(PAINTED)
+    painted(page)
+    asked = "/api/trace/picture"
+    figure = page.get_by_role("figure", name="Where a patch looks")
+    expect(figure.get_by_text("Choose a patch, and the model looks again.")).to_be_visible()
+    assert not [url for url in watch.requests if url.endswith(asked)]
+    figure.get_by_role("button", name="Look again, closer").click()
+    expect(figure.get_by_text("The patch in row 3, column 3 looks at itself with")).to_be_visible()
+    assert len([url for url in watch.requests if url.endswith(asked)]) == 1
+    # Another patch of the same look is there already, with the mouse or the keys.
+    picture = figure.get_by_role("application", name="Its patches")
+    box = picture.bounding_box()
+    assert box is not None
+    picture.click(position={"x": box["width"] * 0.9, "y": box["height"] * 0.1})
+    expect(page).to_have_url(containing("patch=3"))
+    expect(figure.get_by_text("The patch in row 1, column 4 looks at itself with")).to_be_visible()
+    picture.focus()
+    picture.press("ArrowDown")
+    picture.press("Enter")
+    expect(page).to_have_url(containing("patch=7"))
+    assert len([url for url in watch.requests if url.endswith(asked)]) == 1
+    heads = figure.get_by_role("group", name="Layers and heads of the picture’s own attention")
+    heads.get_by_role("button").last.click()
+    expect(figure.get_by_text("Mean of layer 1, head 1, at look")).to_be_visible()
+    page.reload()
+    expect(figure.get_by_text("The patch in row 2, column 4 looks at itself with")).to_be_visible()
+
+
+def test_towards_which_colour_the_prompt_pulls(visit: Visit) -> None:
+    page = visit(PAINTED)
+    painted(page)
+    figure = page.get_by_role("figure", name="Guidance")
+    figure.get_by_role("radio", name="Towards which colour").click()
+    picture = figure.get_by_role("application", name="Direction of the pull at look")
+    picture.focus()
+    picture.press("ArrowDown")
+    expect(figure.get_by_text(re.compile(r"Row 3, column 3: .*(er by \d|no other colour)"))).to_be_visible()
+
+
 def test_a_change_that_changes_nothing_is_seen_as_such(visit: Visit) -> None:
     page = visit(PAINTED + "&changes=" + quote('[{"kind":"weigh_word","word":4,"weight":1}]'))
     painted(page)
@@ -127,9 +196,13 @@ def test_with_the_keyboard_alone(visit: Visit) -> None:
 
 @pytest.mark.parametrize("size", ["wide", "phone"])
 def test_accessible_in_both_themes(visit: Visit, size: str) -> None:
-    page = visit(PAINTED + "&word=1&changes=" + quote('[{"kind":"remove_word","word":4}]'), size=size)
+    page = visit(PAINTED + "&word=1&patch=5&changes=" + quote('[{"kind":"remove_word","word":4}]'), size=size)
     painted(page)
     expect(page.get_by_text("On average")).to_be_visible()
+    page.get_by_role("button", name="Switch each head off in turn").click()
+    expect(page.get_by_role("button", name="Keep it off")).to_be_visible()
+    expect(page.get_by_text("The patch in row 2, column 2 looks at itself with")).to_be_visible()
+    page.get_by_role("radio", name="Towards which colour").click()
     check_accessible(page)
     check_fits(page)
 

@@ -56,6 +56,23 @@ def test_where_a_word_went_and_the_picture_without_it(open_report: Visit, report
     assert changed.get_by_role("button", name=re.compile("×")).count() == 6
 
 
+def test_each_head_off_and_where_a_patch_looks(open_report: Visit, report: Path) -> None:
+    page = open_report(report)
+    opened(page)
+    figure = page.get_by_role("figure", name="Which heads the picture rests on")
+    figure.get_by_role("gridcell").nth(1).click()
+    shown = figure.get_by_role("img", name="The picture layer 0, head 1 off")
+    expect(shown).to_be_visible()
+    assert shown.evaluate("(image) => image.complete && image.naturalWidth > 0")
+    expect(figure.get_by_role("button", name="Keep it off")).to_have_count(0)
+    own = page.get_by_role("figure", name="Where a patch looks")
+    picture = own.get_by_role("application", name="Its patches")
+    picture.focus()
+    picture.press("ArrowUp")
+    picture.press("ArrowUp")
+    expect(own.get_by_text("The patch in row 2, column 3 looks at itself with")).to_be_visible()
+
+
 def test_with_the_keyboard_alone(open_report: Visit, report: Path) -> None:
     page = open_report(report)
     opened(page)

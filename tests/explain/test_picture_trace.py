@@ -235,6 +235,102 @@ def test_how_patches_look_at_each_other_is_kept_only_when_asked_for(painter: Pic
     np.testing.assert_allclose(trace[names[0]].sum(axis=-1), 1.0, atol=0.05)
 
 
+def test_what_a_patch_looks_at_is_what_the_model_computed_for_the_prompt(painter: PictureGenerator) -> None:
+    recorder = Recorder(["look.*.layer.*.attention.weights"])
+    painted(painter, size=WIDE, tap=recorder)
+    trace = painter.trace(PROMPT, seed=1, steps=4, size=WIDE, self_attention=True)
+    model = {
+        (look, layer): recorder[f"look.{look}.layer.{layer}.attention.weights"][0].numpy()  # the prompt's row
+        for look in range(4)
+        for layer in range(2)
+    }
+    byte = max(trace.scales[name] for name in trace if name.startswith("self_attention")) / 255
+    one = trace.self_attention(look=2, layer=1, head=0)
+    assert one.shape == (32, 32)
+    np.testing.assert_allclose(one, model[2, 1][0], atol=byte)
+    np.testing.assert_allclose(one.sum(axis=-1), 1.0, atol=32 * byte / 2 + 1e-3)
+    mean = np.mean([weights.mean(axis=0) for weights in model.values()], axis=0)
+    np.testing.assert_allclose(trace.self_attention(), mean, atol=byte)
+    np.testing.assert_allclose(trace.self_attention().sum(axis=-1), 1.0, atol=32 * byte / 2 + 1e-3)
+    row, column = 1, 6
+    where = trace.patch_map(row, column, look=2)
+    assert where.shape == (4, 8)
+    by_hand = np.mean([model[2, layer].mean(axis=0)[8 * row + column] for layer in range(2)], axis=0)
+    np.testing.assert_allclose(where.ravel(), by_hand, atol=byte)
+
+
+def test_of_few_layers_just_those_are_kept(painter: PictureGenerator) -> None:
+    trace = painter.trace(PROMPT, seed=1, steps=2, self_attention=[1])
+    assert [name for name in trace if name.startswith("self")] == ["self_attention.0.1", "self_attention.1.1"]
+    whole = painter.trace(PROMPT, seed=1, steps=2, self_attention=True)
+    np.testing.assert_array_equal(trace.self_attention(look=1), whole.self_attention(look=1, layer=1))
+    with pytest.raises(ConfigError, match=r"layer is 0, but of it .* Choose one of \[1\]"):
+        trace.patch_map(0, 0, layer=0)
+    with pytest.raises(ConfigError, match=r"look is 7, but of it .* Choose one of \[0, 1\]"):
+        trace.self_attention(look=7)
+    with pytest.raises(ConfigError, match="head is 2, but the trace has 2"):
+        trace.self_attention(head=2)
+    with pytest.raises(ConfigError, match="row is 4, but the trace has 4"):
+        trace.patch_map(4, 0)
+    with pytest.raises(ConfigError, match="column is -1"):
+        trace.patch_map(0, -1)
+    with pytest.raises(ConfigError, match="self_attention is asked for in layer 2, but the model has 2"):
+        painter.trace(PROMPT, seed=1, steps=2, self_attention=[2])
+    with pytest.raises(ConfigError, match="self_attention is asked for, but the trace has none"):
+        painter.trace(PROMPT, seed=1, steps=2).patch_map(0, 0)
+
+
+def test_a_trace_is_looked_at_again(painter: PictureGenerator, tmp_path: Path) -> None:
+    live = painter.trace(PROMPT, seed=1, steps=4, size=WIDE, self_attention=True)
+    painter.trace(PROMPT, seed=1, steps=4, size=WIDE).save(tmp_path / "fox.trace")
+    kept = PictureTrace.load(tmp_path / "fox.trace")
+    trace = painter.trace(kept, looks=[1, 3], detailed=[3], self_attention=True)
+    assert trace.looks == [1, 3]
+    assert trace.about["detailed"] == [3]
+    assert [moment["number"] for moment in trace.about["schedule"]] == [0, 1, 2, 3]
+    assert trace.about["settings"] == kept.about["settings"]
+    assert trace.image.tobytes() == kept.image.tobytes()
+    np.testing.assert_array_equal(trace.arrays["latents"], kept.arrays["latents"][[1, 3]])
+    np.testing.assert_allclose(trace.self_attention(look=3), live.self_attention(look=3), atol=0.01)
+    np.testing.assert_allclose(trace["words"], live["words"][[1, 3]], atol=0.01)
+    apart = np.abs(pixels(trace.seen(3)) - pixels(kept.seen(3))).max() / 127.5
+    assert apart <= trace.about["replay"]["largest_difference"] < 0.05
+    assert trace.about["replay"]["looks"] == 2
+    assert len(painter.trace(kept).looks) == 4, "all of them, where none is named"
+
+
+def test_a_changed_trace_is_looked_at_with_its_changes(painter: PictureGenerator) -> None:
+    changes = [PictureHeadOff(1, 0, "attention"), WeighWord(1, 3.0)]
+    kept = painter.trace(PROMPT, seed=1, steps=3, changes=changes)
+    again = painter.trace(kept, looks=[1])
+    assert again.about["changes"] == [change.to_dict() for change in changes]
+    np.testing.assert_allclose(again["words"][0], kept["words"][1], atol=0.01)
+    assert np.abs(pixels(again.seen(1)) - pixels(kept.seen(1))).max() <= 3
+    back = painter.trace(kept, changes=[PictureHeadOff(0, 1)])
+    assert [change["layer"] for change in back.about["changes"] if "layer" in change] == [1, 0], "its own stay"
+
+
+def test_a_trace_that_cannot_be_looked_at_again_says_why(painter: PictureGenerator, tokenizer: Tokenizer) -> None:
+    kept = painter.trace(PROMPT, seed=1, steps=3)
+    other = PictureGenerator(make_painter(tokenizer, seed=5).model, tokenizer, sha256="5" * 64)
+    with pytest.raises(WeightsError, match=r"weights 0000.*this model's are 5555"):
+        other.trace(kept, looks=[0])
+    with pytest.raises(ConfigError, match="look 9 is asked for"):
+        painter.trace(kept, looks=[9])
+    with pytest.raises(ConfigError, match="seed is given beside a picture"):
+        painter.trace(kept, seed=2)
+    lost = {name: array for name, array in kept.arrays.items() if name != "latents"}
+    cut = {**kept.arrays, "latents": kept.arrays["latents"][:, :, :4]}
+    odd = [{**look, "time": "soon"} for look in kept.about["looks"]]
+    for broken in (
+        replace(kept, arrays=lost),
+        replace(kept, arrays=cut),
+        replace(kept, about={**kept.about, "looks": odd}),
+    ):
+        with pytest.raises(DataError, match="does not hold what the model was given"):
+            painter.trace(broken, looks=[0])
+
+
 def test_an_empty_prompt_has_no_words(painter: PictureGenerator, tmp_path: Path) -> None:
     trace = painter.trace("", seed=1, steps=2)
     assert trace.words == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 import limner
-from limner.explain.trace import trace_of
+from limner.explain.picture_causal import picture_causal_map
+from limner.explain.picture_trace import PictureTrace
+from limner.explain.trace import Trace, trace_of
 from limner.picture.generator import PictureGenerator
+from limner.studio import pictures
 from tests.studio.conftest import events, refused
 
 
@@ -75,3 +79,70 @@ def test_a_change_with_the_seed_kept(page: TestClient) -> None:
 )
 def test_what_cannot_be_painted_is_refused_in_a_sentence(page: TestClient, ask: dict[str, Any], says: str) -> None:
     refused(page.post("/api/paint", json={"model": "painter", "prompt": "a fox", **ask}), 400, says)
+
+
+def painted(page: TestClient, **more: Any) -> str:
+    """The id of a painted picture's trace."""
+    ask = {"model": "painter", "prompt": "a fox with a green hat", "seed": 3, "settings": {"steps": 4}}
+    return str(events(page.post("/api/paint", json=ask | more).text)[-1][1]["trace"])
+
+
+def test_a_look_is_looked_at_again_for_how_patches_look_at_each_other(page: TestClient) -> None:
+    id = painted(page)
+    answer = page.post("/api/trace/picture", json={"trace": id, "looks": [2]})
+    assert answer.status_code == 200, answer.text
+    again = PictureTrace.of(trace_of(answer.content))
+    assert again.looks == [2]
+    painter = limner.load("painter")
+    assert isinstance(painter, PictureGenerator)
+    live = painter.trace("a fox with a green hat", seed=3, steps=4, self_attention=True)
+    np.testing.assert_allclose(again.self_attention(look=2), live.self_attention(look=2), atol=0.01)
+    one = PictureTrace.of(
+        trace_of(page.post("/api/trace/picture", json={"trace": id, "looks": [2], "layers": [1]}).content)
+    )
+    assert [name for name in one if name.startswith("self_attention")] == ["self_attention.2.1"]
+    # A file that somebody brings is looked at again as well.
+    brought = page.post("/api/traces", content=page.get(f"/api/traces/{id}").content).json()["trace"]
+    assert page.post("/api/trace/picture", json={"trace": brought, "looks": [0]}).status_code == 200
+
+
+def test_each_head_off_in_turn(page: TestClient) -> None:
+    id = painted(page)
+    painter = limner.load("painter")
+    assert isinstance(painter, PictureGenerator)
+    (picture,) = painter.generate("a fox with a green hat", seed=3, steps=4)
+    for where in ("cross_attention", "attention"):
+        told = events(page.post("/api/causal/picture", json={"trace": id, "where": where}).text)
+        assert [name for name, _ in told] == ["head"] * 4 + ["done"]
+        assert [(one["done"], one["of"]) for _, one in told[:-1]] == [(number, 4) for number in (1, 2, 3, 4)]
+        causal = picture_causal_map(painter, picture, where=where)
+        for _, one in told[:-1]:
+            change = one["change"]
+            assert one["changed"] == pytest.approx(causal.change[change["layer"], change["head"]], abs=1e-4)
+            assert opened(one["picture"]).size == (16, 16)
+    # With what the picture was changed by already.
+    other = painted(page, changes=[{"kind": "attention_off", "layer": 0}])
+    told = events(page.post("/api/causal/picture", json={"trace": other}).text)
+    assert [one["changed"] for _, one in told[:2]] == [0.0, 0.0], "what is off already cannot be switched off again"
+
+
+def test_what_cannot_be_looked_at_again_is_refused_in_a_sentence(
+    page: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = painted(page)
+    refused(page.post("/api/trace/picture", json={"trace": id, "looks": [9]}), 400, "look 9 is asked for")
+    refused(page.post("/api/trace/picture", json={"trace": id, "looks": []}), 400, "looks is empty")
+    refused(page.post("/api/trace/picture", json={"trace": id, "looks": [0], "layers": [5]}), 400, "layer 5")
+    text = page.post("/api/traces", content=Trace("text", {}, {"ids": np.zeros(1, np.int32)}).to_bytes()).json()[
+        "trace"
+    ]
+    refused(page.post("/api/trace/picture", json={"trace": text, "looks": [0]}), 400, "of a text")
+    refused(page.post("/api/causal/picture", json={"trace": "nowhere"}), 400, "nowhere")
+    refused(page.post("/api/causal/picture", json={"trace": id, "where": "elsewhere"}), 400, "elsewhere")
+    kept = trace_of(page.get(f"/api/traces/{id}").content)
+    for about in ({}, kept.about | {"grid": None}, kept.about | {"settings": 5}):
+        brought = page.post("/api/traces", content=replace(kept, about=about).to_bytes()).json()["trace"]
+        refused(page.post("/api/trace/picture", json={"trace": brought, "looks": [0]}), 400, "does not say how")
+    monkeypatch.setattr(pictures, "MOST_SELF_ATTENTION", 1023)
+    said = "4 × 4 patches look at each other in 2 layers at 1 looks is 1,024 numbers"
+    refused(page.post("/api/trace/picture", json={"trace": id, "looks": [0]}), 400, said)

@@ -426,7 +426,7 @@ def _paint_all(
     """Each picture is saved when it is done, so that what comes later costs none of them."""
     from limner.core.tap import NO_TAP, Chain, Tap
     from limner.explain.picture_interventions import picture_interventions
-    from limner.explain.picture_trace import PictureWatch
+    from limner.explain.picture_trace import PictureWatch, self_attention_is_small
     from limner.explain.report import check_page, write_report
     from limner.picture.filmstrip import filmstrip
     from limner.picture.images import save_png
@@ -442,7 +442,9 @@ def _paint_all(
             f"--filmstrip is {files.filmstrip}, but the picture goes there. Choose another name for one of them."
         )
     recorder: Recorder | None = word_recorder() if strips else None
-    watch = PictureWatch(generator, prompt) if traces or reports else None
+    watch = None
+    if traces or reports:
+        watch = PictureWatch(generator, prompt, self_attention=self_attention_is_small(generator, settings))
     taps: list[Tap] = [] if recorder is None else [recorder]
     if watch is not None:
         taps.append(watch.tap)

@@ -15,7 +15,6 @@ from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Tap
 from limner.explain.picture_changes import (
     Part,
-    PictureHeadOff,
     Region,
     change_tap,
     difference,
@@ -23,6 +22,7 @@ from limner.explain.picture_changes import (
     plan,
     region_mask,
 )
+from limner.explain.picture_interventions import all_heads
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -84,14 +84,8 @@ def picture_causal_map(
     """
     shape = (picture.image.height, picture.image.width)
     inside = None if region is None else region_mask(region, shape)
-    stack = painter.config.denoiser.stack
-    counts = []
-    for layer in range(stack.num_layers):
-        block = stack.block(layer)
-        kind = block.cross_attention if where == "cross_attention" else block.attention
-        assert kind is not None
-        counts.append(kind.num_heads)
-    change = np.zeros((len(counts), max(counts)), np.float32)
+    heads = list(all_heads(painter, where))
+    change = np.zeros((1 + max(off.layer for off in heads), 1 + max(off.head for off in heads)), np.float32)
     within = None if inside is None else np.zeros_like(change)
     made = plan(painter, picture, start=start, mask=mask)
     chosen = None
@@ -112,20 +106,16 @@ def picture_causal_map(
             return painter.model.to_pixels(found[None].to(painter.device))[0].clamp(-1, 1).float().cpu()
 
     before = None if chosen is None else seen(made.tap)
-    done = 0
-    for layer, count in enumerate(counts):
-        for head in range(count):
-            off = PictureHeadOff(layer, head, where)
-            if before is None:
-                found = difference(picture.image, paint_changed(painter, picture, [off], start=start, mask=mask).image)
-            else:
-                tap = change_tap(painter, made.prompt, [off], looks=1, guidance=made.settings.guidance)
-                changed = seen(tap if made.tap is NO_TAP else Chain(made.tap, tap))
-                found = (changed - before).abs().mean(dim=0).div(2).numpy()
-            change[layer, head] = found.mean()
-            if within is not None:
-                within[layer, head] = found[inside].mean()
-            done += 1
-            if progress is not None:
-                progress(done, sum(counts))
+    for done, off in enumerate(heads, start=1):
+        if before is None:
+            found = difference(picture.image, paint_changed(painter, picture, [off], start=start, mask=mask).image)
+        else:
+            tap = change_tap(painter, made.prompt, [off], looks=1, guidance=made.settings.guidance)
+            changed = seen(tap if made.tap is NO_TAP else Chain(made.tap, tap))
+            found = (changed - before).abs().mean(dim=0).div(2).numpy()
+        change[off.layer, off.head] = found.mean()
+        if within is not None:
+            within[off.layer, off.head] = found[inside].mean()
+        if progress is not None:
+            progress(done, len(heads))
     return PictureCausalMap(change, within, look, where)

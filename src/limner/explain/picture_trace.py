@@ -18,6 +18,7 @@ from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
+from limner.explain.checks import check_number
 from limner.explain.picture_changes import PictureChange, plan, read_changes, word_number
 from limner.explain.picture_page import WordRow, trace_page
 from limner.explain.trace import Array, Trace, as_bytes, load_trace
@@ -109,8 +110,10 @@ class PictureTrace(Trace):
             return _mean(maps if look is None else maps[self._place(look, self.looks)][None], 0)
         detailed = list(self.about["detailed"])
         maps = self._needed("words.layer_head")[:, :, :, number]  # looks, layers, heads, rows, columns
-        _check_among("layer", layer, maps.shape[1])
-        _check_among("head", head, maps.shape[2])
+        if layer is not None:
+            check_number("layer", layer, maps.shape[1], "layer", "the trace")
+        if head is not None:
+            check_number("head", head, maps.shape[2], "head", "the trace")
         if look is not None:
             maps = maps[self._place(look, detailed)][None]
         maps = maps if layer is None else maps[:, layer : layer + 1]
@@ -127,19 +130,23 @@ class PictureTrace(Trace):
         Raises:
             ConfigError: there is none of that look, layer or head.
         """
-        kept = [tuple(map(int, name.split(".")[1:])) for name in self.arrays if name.startswith("self_attention.")]
+        names = [name.split(".")[1:] for name in self.arrays if name.startswith("self_attention.")]
+        kept = [(int(at), int(of)) for at, of in names]
         if not kept:
             raise ConfigError(
                 "self_attention is asked for, but the trace has none. Trace the picture anew with self_attention=True."
             )
-        for what, chosen, numbers in (("look", look, {at for at, _ in kept}), ("layer", layer, {at for _, at in kept})):
-            if chosen is not None and chosen not in numbers:
+        for what, asked, numbers in (("look", look, {at for at, _ in kept}), ("layer", layer, {at for _, at in kept})):
+            if asked is not None and asked not in numbers:
                 raise ConfigError(
-                    f"{what} is {chosen}, but of it how patches look at each other was not kept. Choose one of "
+                    f"{what} is {asked}, but of it how patches look at each other was not kept. Choose one of "
                     f"{sorted(numbers)}, or trace it anew."
                 )
         chosen = [(at, of) for at, of in kept if look in (None, at) and layer in (None, of)]
-        _check_among("head", head, self.arrays[f"self_attention.{chosen[0][0]}.{chosen[0][1]}"].shape[0])
+        if head is not None:
+            check_number(
+                "head", head, self.arrays[f"self_attention.{chosen[0][0]}.{chosen[0][1]}"].shape[0], "head", "the trace"
+            )
         each = [self[f"self_attention.{at}.{of}"] for at, of in chosen]
         return _mean(np.stack([_mean(one, 0) if head is None else one[head] for one in each]), 0)
 
@@ -152,10 +159,10 @@ class PictureTrace(Trace):
             ConfigError: there is no such patch, look, layer or head.
         """
         rows, columns = self.about["grid"]
-        _check_among("row", row, rows)
-        _check_among("column", column, columns)
-        of_all = self.self_attention(look=look, layer=layer, head=head)
-        return of_all[row * columns + column].reshape(rows, columns)
+        check_number("row", row, rows, "row", "the trace")
+        check_number("column", column, columns, "column", "the trace")
+        where: Array = self.self_attention(look=look, layer=layer, head=head)[row * columns + column]
+        return where.reshape(rows, columns)
 
     def _picture(self, name: str, look: int, of: str) -> Image.Image:
         array = self._needed(name)
@@ -269,6 +276,14 @@ def trace_picture(
         made.prompt, seed=made.seed, settings=made.settings, start=start, mask=mask, on_step=on_step, tap=tap
     )
     return watch.trace(made.noted(picture), looks=looks, detailed=detailed)
+
+
+def self_attention_is_small(painter: PictureGenerator, settings: PaintSettings) -> bool:
+    """Whether how patches look at each other can be kept of as many looks in detail as a trace has, beside all else."""
+    height, width = settings.check_size(painter.config)
+    patches = height * width // painter.config.multiple**2
+    layers, heads = _layers_and_heads(painter)
+    return layers * heads * patches**2 * MOST_DETAILED <= MOST_DETAILS
 
 
 @dataclass(frozen=True)
@@ -486,10 +501,12 @@ def _given(trace: PictureTrace, painter: PictureGenerator, settings: PaintSettin
     latents, seen = trace.arrays.get("latents"), trace.arrays.get("seen")
     try:
         looks = [(int(look["number"]), float(look["time"])) for look in trace.about["looks"]]
-        sound = trace.about["shown"] == [number for number, _ in looks] and all(0 <= time <= 1 for _, time in looks)
+        sound = "schedule" in trace.about and all(0 <= time <= 1 for _, time in looks)
     except (KeyError, TypeError, ValueError):
         sound = False
-    if not sound or latents is None or latents.shape != (len(looks), *shape) or seen is None or len(seen) != len(looks):
+    sound = sound and latents is not None and latents.shape == (len(looks), *shape)
+    sound = sound and seen is not None and seen.shape == (len(looks), height, width, 3)
+    if not sound or latents is None:
         raise DataError(
             "the trace does not hold what the model was given at its looks, but it is looked at again. Trace the picture "
             "anew."
@@ -505,13 +522,7 @@ def _said_of(kept: PictureTrace, again: PictureTrace) -> PictureTrace:
     before = kept.arrays["seen"][[kept.looks.index(number) for number in again.looks]].astype(np.int16)
     far = np.abs(before - again.arrays["seen"]) / 127.5
     replay = {"largest_difference": float(far.max()), "mean_difference": float(far.mean()), "looks": len(again.looks)}
-    said = {name: kept.about[name] for name in ("tokens", "words", "schedule", "changes") if name in kept.about}
-    return replace(again, about={**again.about, **said, "replay": replay})
-
-
-def _check_among(what: str, number: int | None, count: int) -> None:
-    if number is not None and not 0 <= number < count:
-        raise ConfigError(f"{what} is {number}, but the trace has {count}, counted from 0. Choose 0 to {count - 1}.")
+    return replace(again, about={**again.about, "schedule": kept.about["schedule"], "replay": replay})
 
 
 def _layers_and_heads(painter: PictureGenerator) -> tuple[int, int]:

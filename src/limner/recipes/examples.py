@@ -31,16 +31,18 @@ def text_example() -> Trace:
 
 
 def picture_example() -> Trace:
-    """A picture that ``picturebook`` painted, some looks of it."""
-    from limner.explain.picture_trace import trace_picture
-    from limner.picture.generator import PictureGenerator
+    """A picture that ``picturebook`` painted, some looks of it.
 
-    painter = load("picturebook", dtype="auto")
+    In float32, in which the studio computes: what it paints anew with a change differs by that change alone.
+    """
+    from limner.picture.filmstrip import spread
+    from limner.picture.generator import PictureGenerator
+    from limner.picture.painting import PaintSettings
+
+    painter = load("picturebook")
     assert isinstance(painter, PictureGenerator)
-    (picture,) = painter.generate(SHEPHERD, seed=0)
-    numbers = [look.number for look in picture.looks]
-    chosen = sorted({numbers[round(at * (len(numbers) - 1) / 7)] for at in range(8)})
-    return trace_picture(painter, picture, looks=chosen, detailed=chosen[1::3])
+    chosen = spread(PaintSettings().steps, 8)
+    return painter.trace(SHEPHERD, seed=0, looks=chosen, detailed=chosen[1::3], self_attention=True)
 
 
 MAKERS = {"text": ("curious-cat", text_example), "picture": ("german-shepherd", picture_example)}

@@ -1,20 +1,23 @@
-"""What pages ask about pictures: painting, look by look."""
+"""What pages ask about pictures: painting, look by look; looking again; what each head does."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from limner.core.errors import ConfigError
+from limner.core.errors import ConfigError, DataError
 from limner.picture.data_url import picture_url
 from limner.studio.wire import Endpoint
 
 if TYPE_CHECKING:
+    from limner.explain.picture_trace import PictureTrace
+    from limner.picture.generator import PictureGenerator
     from limner.picture.painting import Look
     from limner.studio.state import Studio
     from limner.studio.worker import Job
 
 MOST_STEPS = 200  # of one picture
+MOST_SELF_ATTENTION = 8_000_000  # shares in one answer, each a byte
 
 
 @dataclass(frozen=True)
@@ -77,4 +80,89 @@ def paint(studio: Studio, ask: AskPaint, job: Job) -> dict[str, Any]:
     }
 
 
-ENDPOINTS = (Endpoint("POST", "/api/paint", AskPaint, paint, "events"),)
+@dataclass(frozen=True)
+class AskPictureTrace:
+    """Some looks of a picture once more, closer.
+
+    Attributes:
+        trace: the id of the picture's trace, which holds what the model was given.
+        looks: their numbers.
+        layers: in which it is kept how patches look at each other; None: in all.
+    """
+
+    trace: str
+    looks: tuple[int, ...]
+    layers: tuple[int, ...] | None = None
+
+
+def trace_picture_again(studio: Studio, ask: AskPictureTrace, job: Job) -> bytes:
+    """A trace of these looks with how patches look at each other."""
+    kept = _picture_trace(studio, ask.trace, job)
+    painter = _painter_of(studio, kept)
+    rows, columns = kept.about["grid"]
+    layers = range(kept.about["model"]["layers"]) if ask.layers is None else ask.layers
+    size = len(set(ask.looks)) * len(layers) * kept.about["model"]["heads"] * (rows * columns) ** 2
+    if size > MOST_SELF_ATTENTION:
+        raise ConfigError(
+            f"how {rows} × {columns} patches look at each other in {len(layers)} layers at {len(set(ask.looks))} looks is "
+            f"{size:,} numbers, but the studio sends at most {MOST_SELF_ATTENTION:,}. Ask for fewer layers, or one look."
+        )
+    job.check()
+    again = painter.trace(kept, looks=ask.looks, self_attention=True if ask.layers is None else ask.layers)
+    return again.to_bytes()
+
+
+@dataclass(frozen=True)
+class AskPictureCausal:
+    """Which heads a picture rests on: those that read the prompt, or those with which the picture reads itself."""
+
+    trace: str
+    where: Literal["cross_attention", "attention"] = "cross_attention"
+
+
+def causal_picture(studio: Studio, ask: AskPictureCausal, job: Job) -> dict[str, Any]:
+    """Each head off in turn and the picture painted anew: a ``head`` for each, then ``done``.
+
+    It is held against the picture as it is painted here, for another precision or machine alone changes it a little.
+    """
+    from limner.explain.picture_changes import paint_changed
+    from limner.explain.picture_interventions import all_heads, painted_with
+    from limner.picture.painting import Picture
+
+    kept = _picture_trace(studio, ask.trace, job)
+    painter = _painter_of(studio, kept)
+    heads = list(all_heads(painter, ask.where))
+    before = paint_changed(painter, Picture(kept.image, kept.about["settings"]), [], on_step=lambda *_: job.check())
+    for done, off in enumerate(heads, start=1):
+        job.check()
+        job.emit("head", done=done, of=len(heads), **painted_with(painter, before, off))
+    return {"where": ask.where, "heads": len(heads)}
+
+
+def _picture_trace(studio: Studio, id: str, job: Job) -> PictureTrace:
+    from limner.explain.picture_trace import PictureTrace
+    from limner.explain.trace import trace_of
+
+    trace = PictureTrace.of(trace_of(studio.traces.get(id, job), "the trace"))
+    about = trace.about
+    try:
+        numbers = [*about["grid"], about["model"]["layers"], about["model"]["heads"]]
+        sound = len(numbers) == 4 and all(isinstance(one, int) and one > 0 for one in numbers)
+        sound = sound and isinstance(about["settings"], dict) and isinstance(about["model"]["name"], str)
+        sound = sound and isinstance(about["notes"], list) and trace.arrays["picture"].ndim == 3
+    except (KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise DataError("the trace does not say how its picture was painted, but it is looked at again. Paint it anew.")
+    return trace
+
+
+def _painter_of(studio: Studio, trace: PictureTrace) -> PictureGenerator:
+    return studio.shelf.painter(trace.about["model"]["name"])
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/api/paint", AskPaint, paint, "events"),
+    Endpoint("POST", "/api/trace/picture", AskPictureTrace, trace_picture_again, "bytes"),
+    Endpoint("POST", "/api/causal/picture", AskPictureCausal, causal_picture, "events"),
+)

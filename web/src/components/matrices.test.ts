@@ -192,6 +192,23 @@ describe('HeatOverlay', () => {
     expect(onpoint).toHaveBeenLastCalledWith(null);
   });
 
+  test('tells of a patch in words of the figure’s own, and one is chosen with Enter or a click', async () => {
+    const onchoose = vi.fn();
+    const tell = (row: number, column: number): string => `here ${row}/${column}`;
+    const { container } = render(HeatOverlay, { ...props, onchoose, tell, chips: false });
+    const frame = screen.getByRole('application');
+    frame.focus();
+    await user.keyboard('{Enter}');
+    expect(onchoose).not.toHaveBeenCalled(); // no patch is pointed at yet
+    await user.keyboard('{ArrowDown}{ArrowRight}{Enter}');
+    expect(onchoose).toHaveBeenLastCalledWith({ row: 2, column: 3 });
+    expect(container.querySelector('.note')!.textContent).toContain('here 2/3');
+    const canvas = container.querySelector('canvas')!;
+    canvas.getBoundingClientRect = () => ({ left: 0, top: 0, width: 40, height: 40 }) as DOMRect;
+    await fireEvent.click(canvas, { clientX: 5, clientY: 25 });
+    expect(onchoose).toHaveBeenLastCalledWith({ row: 2, column: 0 });
+  });
+
   test('lays the chosen word over the picture', async () => {
     const onselect = vi.fn();
     const { container } = render(HeatOverlay, { ...props, onselect });

@@ -1,6 +1,6 @@
 /** The studio's server, typed. Every call can be given up with an AbortSignal; what goes wrong arrives as a sentence. */
 
-import type { Change } from './about';
+import type { Change, PictureAbout, PictureTrace } from './about';
 import type { Among, Analogy, Drift, Neighbours, Order, Positions } from './meaning';
 import { rememberRuns } from './python';
 import { readTrace, type Trace } from './trace';
@@ -317,6 +317,18 @@ export const api = {
     asked: { model: string; prompt: string; seed?: number; settings?: Record<string, unknown>; changes?: Change[] },
     signal?: AbortSignal,
   ) => stream<Waiting & { look: Look; done: { trace: string } }>('/api/paint', asked, signal),
+
+  /** Some looks of a picture once more, with how patches look at each other. */
+  tracePicture: (asked: { trace: string; looks: number[]; layers?: number[] | null }, signal?: AbortSignal) =>
+    trace<PictureAbout>('/api/trace/picture', asked, signal) as Promise<PictureTrace>,
+
+  /** Each head off in turn, and the picture that is painted without it. */
+  causalPicture: (asked: { trace: string; where: 'cross_attention' | 'attention' }, signal?: AbortSignal) =>
+    stream<Waiting & { head: Record<string, unknown> & { done: number; of: number }; done: { heads: number } }>(
+      '/api/causal/picture',
+      asked,
+      signal,
+    ),
 
   distribution: (
     asked: { model: string; ids: number[]; place: number; temperature: number; top_k: number; top_p: number },

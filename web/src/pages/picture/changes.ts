@@ -5,6 +5,10 @@ import type { Change } from '../../lib/about';
 const KINDS = ['weigh_word', 'remove_word', 'replace_word', 'head_off', 'attention_off', 'feed_forward_off'] as const;
 export type PictureChange = Extract<Change, { kind: (typeof KINDS)[number] }>;
 
+/** The heads that read the prompt, or those with which the picture reads itself. */
+export type Part = 'cross_attention' | 'attention';
+export type HeadChange = Extract<PictureChange, { kind: 'head_off' }>;
+
 const whole = (value: unknown): value is number => Number.isInteger(value) && (value as number) >= 0;
 
 /** The changes in an address; what is none is left out, as an address may be anything. */
@@ -32,6 +36,12 @@ export function readChanges(text: string): PictureChange[] {
 export const writeChanges = (changes: readonly PictureChange[]): string =>
   changes.length > 0 ? JSON.stringify(changes) : '';
 
+/** Changes without those of the same word or part as one that is among them, or else with it. */
+export const toggled = (changes: readonly PictureChange[], change: PictureChange): PictureChange[] => {
+  const left = changes.filter((one) => one.kind !== change.kind || subject(one) !== subject(change));
+  return left.length < changes.length ? left : withChange(changes, change);
+};
+
 /** A change with those that were made before: of one word, or of one head, the last counts. */
 export function withChange(changes: readonly PictureChange[], change: PictureChange): PictureChange[] {
   return [...changes.filter((one) => subject(one) !== subject(change)), change];
@@ -43,9 +53,9 @@ function subject(change: PictureChange): string {
     case 'replace_word':
       return `word ${change.word}`;
     case 'head_off':
-      return `head ${change.layer} ${change.head} ${change.where ?? ''}`;
+      return `head ${change.layer} ${change.head} ${change.where ?? 'cross_attention'}`;
     case 'attention_off':
-      return `attention ${change.layer} ${change.where ?? ''}`;
+      return `attention ${change.layer} ${change.where ?? 'cross_attention'}`;
     case 'feed_forward_off':
       return `feed-forward ${change.layer}`;
   }
@@ -70,7 +80,7 @@ export function say(change: PictureChange, words: readonly { text: string }[]): 
   }
 }
 
-/** A picture painted with a change, as a report carries it (`limner.explain.picture_report`). */
+/** A picture painted with a change, as a report carries it (`limner.explain.picture_interventions`). */
 export interface Painted {
   change: PictureChange;
   /** What was painted. */
@@ -83,9 +93,9 @@ export interface Painted {
   patches: number[];
 }
 
-/** The grid of changes in what a report carries besides its trace; what is damaged is left out. */
-export function readPainted(extra: Record<string, unknown>): Painted[] {
-  const values = Array.isArray(extra.changes) ? (extra.changes as Record<string, unknown>[]) : [];
+/** Pictures painted with a change, in what a report carries besides its trace or a server says; what is damaged is left out. */
+export function readPainted(given: unknown): Painted[] {
+  const values = Array.isArray(given) ? (given as Record<string, unknown>[]) : [];
   return values.flatMap((value) => {
     const [change] = readChanges(JSON.stringify([value?.change ?? null]));
     const { prompt, picture, changed, patches } = value ?? {};

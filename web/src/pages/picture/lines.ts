@@ -28,19 +28,38 @@ export function linesFor(trace: PictureTrace, ...lines: string[]): string {
   );
 }
 
+/** What a picture was painted with, as it is written in a call. */
+const settingsOf = ({ about: { settings } }: PictureTrace): string =>
+  ['seed', 'steps', 'guidance', 'sampler', 'negative']
+    .filter((name) => settings[name] !== undefined && settings[name] !== '')
+    .map((name) => `${name}=${literal(settings[name])}`)
+    .join(', ');
+
+/** The same for a picture without each of its heads in turn. */
+export function linesForHeads(trace: PictureTrace, where: 'cross_attention' | 'attention'): string {
+  const { model, settings, changes } = trace.about;
+  return (
+    [
+      'import limner',
+      '',
+      `painter = limner.load(${literal(model.name)})`,
+      `picture = limner.paint_changed(painter, ${literal(settings.prompt ?? '')}, ${literal(changes)}, ${settingsOf(trace)})`,
+      `causal = limner.picture_causal_map(painter, picture${where === 'attention' ? ', where="attention"' : ''})`,
+      'print(causal.change.round(4))  # how much changes without each head, shape (layers, heads)',
+    ].join('\n') + '\n'
+  );
+}
+
 /** The same for a picture before and after changes. */
 export function linesForChanges(trace: PictureTrace, changes: readonly PictureChange[]): string {
   const { model, settings } = trace.about;
-  const given = ['seed', 'steps', 'guidance', 'sampler', 'negative']
-    .filter((name) => settings[name] !== undefined && settings[name] !== '')
-    .map((name) => `${name}=${literal(settings[name])}`);
   return (
     [
       'import limner',
       '',
       `painter = limner.load(${literal(model.name)})`,
       `changes = ${literal(changes)}`,
-      `found = limner.compare_pictures(painter, ${literal(settings.prompt ?? '')}, changes, ${given.join(', ')})`,
+      `found = limner.compare_pictures(painter, ${literal(settings.prompt ?? '')}, changes, ${settingsOf(trace)})`,
       'found.after.save("after.png")',
       'print(found.changed())',
     ].join('\n') + '\n'

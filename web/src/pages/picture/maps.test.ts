@@ -1,8 +1,26 @@
 import { describe, expect, test } from 'vitest';
 
-import { byPatch, difference, inside, liftMaps, lifts, placeOf, sayPlace, sayWhere, shareMaps } from './maps';
-import { readChanges, readPainted, say, withChange, writeChanges } from './changes';
+import { writeTrace } from '../../../dev/synthetic';
+import type { PictureAbout } from '../../lib/about';
+import { readTrace } from '../../lib/trace';
 import { words } from './ask';
+import { type PictureChange, readChanges, readPainted, say, toggled, withChange, writeChanges } from './changes';
+import { pulls, sayPull } from './guidance';
+import {
+  byPatch,
+  difference,
+  inside,
+  liftMaps,
+  lifts,
+  meanMap,
+  nearestOwn,
+  ownLayers,
+  patchMaps,
+  placeOf,
+  sayPlace,
+  sayWhere,
+  shareMaps,
+} from './maps';
 
 describe('where a word went', () => {
   const rest = Float32Array.from([0.2, 0.2, 0.2, 0.2]); // much attention, no place
@@ -33,6 +51,62 @@ describe('where a word went', () => {
     expect(sayPlace(0, 7, 8, 8)).toBe('top right');
     expect(sayPlace(4, 4, 8, 8)).toBe('middle');
     expect(sayPlace(7, 4, 8, 8)).toBe('bottom');
+  });
+});
+
+describe('how patches look at each other', () => {
+  // Of looks 3 and 12, two layers with two heads of a picture of two patches.
+  const square = (...values: number[]) => ({ dtype: 'U8' as const, shape: [2, 2, 2], values: Uint8Array.from(values) });
+  const names = ['self_attention.12.10', 'self_attention.12.2', 'self_attention.3.2'];
+  const arrays = {
+    'self_attention.12.10': square(255, 0, 0, 255, 0, 255, 255, 0),
+    'self_attention.12.2': square(51, 204, 204, 51, 51, 204, 204, 51),
+    'self_attention.3.2': square(255, 0, 255, 0, 255, 0, 255, 0),
+  };
+  const trace = readTrace<PictureAbout>(
+    writeTrace('picture', {}, arrays, Object.fromEntries(names.map((name) => [name, 1]))),
+  );
+
+  test('is kept layer after layer, by their numbers', () => {
+    expect(ownLayers(trace, 12)).toEqual([2, 10]);
+    expect(ownLayers(trace, 1)).toEqual([]);
+    expect(nearestOwn(trace, 6)).toBe(3);
+    expect(nearestOwn(trace, 20)).toBe(12);
+  });
+  test('is a row of each head, in order, and their mean', () => {
+    const maps = patchMaps(trace, 12, 1);
+    expect(maps.map((map) => Array.from(map, (value) => Math.round(value * 10) / 10))).toEqual([
+      [0.8, 0.2],
+      [0.8, 0.2],
+      [0, 1],
+      [1, 0],
+    ]);
+    expect(meanMap(maps)[0]).toBeCloseTo(0.65);
+    expect(meanMap([])).toHaveLength(0);
+  });
+});
+
+describe('towards which colour the prompt pulls', () => {
+  const grid = { width: 2, height: 1, rows: 1, columns: 2, guidance: 3 };
+  const grey = Uint8Array.of(128, 128, 128, 128, 128, 128);
+
+  test('nothing where both are alike, and as many times as far as guidance goes', () => {
+    const [red, same] = pulls(grey, Uint8Array.of(200, 100, 100, 128, 128, 128), grid);
+    expect(same).toEqual({ light: 0, red: 0, yellow: 0 });
+    expect(sayPull(same)).toBe('no other colour to speak of');
+    const [plain] = pulls(grey, Uint8Array.of(200, 100, 100, 128, 128, 128), { ...grid, guidance: 1 });
+    expect(red.red).toBeCloseTo(3 * plain.red);
+    expect(sayPull(red)).toMatch(/^redder by 0\.\d\d, /);
+  });
+  test.each([
+    [[100, 160, 100], /greener/],
+    [[180, 180, 90], /yellower/],
+    [[90, 90, 200], /bluer/],
+    [[220, 220, 220], /^lighter by/],
+    [[40, 40, 40], /^darker by/],
+  ])('is said in words: %s', (colour, said) => {
+    const [pull] = pulls(grey, Uint8Array.of(...colour, 0, 0, 0), grid);
+    expect(sayPull(pull)).toMatch(said);
   });
 });
 
@@ -68,6 +142,13 @@ describe('changes in an address', () => {
     expect(withChange(changes, { kind: 'remove_word', word: 0 })).toHaveLength(2);
     expect(say(changes[0], [{ text: 'a' }, { text: 'fox' }])).toBe('“fox” × 2');
   });
+  test('a head that is off is put on again, and the other kind of head is another', () => {
+    const off: PictureChange = { kind: 'head_off', layer: 1, head: 0 };
+    const own: PictureChange = { ...off, where: 'attention' };
+    const both = toggled(toggled([], off), own);
+    expect(both).toEqual([off, own]);
+    expect(toggled(both, { ...off, where: 'cross_attention' })).toEqual([own]);
+  });
 });
 
 test('what a report carries is checked: a picture from elsewhere is left out', () => {
@@ -78,16 +159,14 @@ test('what a report carries is checked: a picture from elsewhere is left out', (
     changed: 0.5,
     patches: [0.5],
   };
-  expect(readPainted({ changes: [sound] })).toHaveLength(1);
+  expect(readPainted([sound])).toHaveLength(1);
   expect(
-    readPainted({
-      changes: [
-        { ...sound, picture: 'http://elsewhere/x.png' },
-        { ...sound, patches: 'x' },
-      ],
-    }),
+    readPainted([
+      { ...sound, picture: 'http://elsewhere/x.png' },
+      { ...sound, patches: 'x' },
+    ]),
   ).toEqual([]);
-  expect(readPainted({})).toEqual([]);
+  expect(readPainted(undefined)).toEqual([]);
 });
 
 test('words are letters and digits of any script', () => {

@@ -77,6 +77,38 @@ export function wordShares(trace: PictureTrace, { look, layer, head }: Chosen): 
   return sums;
 }
 
+/** Which of a look's layers how patches look at each other is kept of, in order. */
+export function ownLayers(trace: PictureTrace, number: number): number[] {
+  const start = `self_attention.${number}.`;
+  return trace.names
+    .flatMap((name) => (name.startsWith(start) ? [Number(name.slice(start.length))] : []))
+    .sort((a, b) => a - b);
+}
+
+/** The look nearest to a look's number of which it is kept how patches look at each other; null: of none. */
+export function nearestOwn(trace: PictureTrace, number: number): number | null {
+  const kept = trace.names.flatMap((name) => (name.startsWith('self_attention.') ? [Number(name.split('.')[1])] : []));
+  return kept.reduce<number | null>(
+    (best, one) => (best === null || Math.abs(one - number) < Math.abs(best - number) ? one : best),
+    null,
+  );
+}
+
+/** What one patch looks at in each layer and head that is kept of a look, layer after layer, each rows × columns. */
+export function patchMaps(trace: PictureTrace, number: number, patch: number): Float32Array[] {
+  return ownLayers(trace, number).flatMap((layer) => {
+    const name = `self_attention.${number}.${layer}`;
+    return Array.from({ length: trace.shape(name)[0] }, (_, head) => Float32Array.from(trace.row(name, head, patch)));
+  });
+}
+
+/** The mean of some maps. */
+export function meanMap(maps: readonly Float32Array[]): Float32Array {
+  const sum = new Float32Array(maps[0]?.length ?? 0);
+  for (const map of maps) for (let at = 0; at < sum.length; at++) sum[at] += map[at] / maps.length;
+  return sum;
+}
+
 /** The mean of all values. */
 export const mean = (values: ArrayLike<number>): number => {
   let sum = 0;

@@ -22,6 +22,9 @@ export function viewOf(trace: () => PictureTrace) {
   const one = $derived(address.get('span') === 'one');
   const layer = $derived(detail ? within('layer', detail[1], null) : null);
   const head = $derived(detail ? within('head', detail[2], null) : null);
+  const patch = $derived(within('patch', about.grid[0] * about.grid[1], null));
+  const ownLayer = $derived(within('ownlayer', about.model.layers, null));
+  const ownHead = $derived(within('ownhead', about.model.heads, null));
   return {
     get word() {
       return word;
@@ -43,6 +46,16 @@ export function viewOf(trace: () => PictureTrace) {
     get head() {
       return head;
     },
+    /** The patch whose own attention is looked at, in which layer and head. */
+    get patch() {
+      return patch;
+    },
+    get ownLayer() {
+      return ownLayer;
+    },
+    get ownHead() {
+      return ownHead;
+    },
     /** The look that maps are of; null: all. Of layers and heads only some looks were kept. */
     get mapped(): number | null {
       if (!one) return null;
@@ -52,4 +65,10 @@ export function viewOf(trace: () => PictureTrace) {
     set: address.set.bind(address),
   };
 }
+
+/** What can be chosen of layers or heads: all of them, or one. */
+export const numbered = (count: number, name: string): { value: string; label: string }[] => [
+  { value: '', label: `all ${name}s` },
+  ...Array.from({ length: count }, (_, at) => ({ value: String(at), label: `${name} ${at}` })),
+];
 export type View = ReturnType<typeof viewOf>;
