@@ -6,14 +6,16 @@ percentile, largest. In the gallery (web/README.md says how it is built) and a C
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Page, sync_playwright
+from bench.chromium import chromium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 GALLERY = Path(__file__).parents[1] / "web" / "node_modules" / ".gallery" / "gallery.html"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WATCH = """() => {
   window.__frames = []; window.__long = [];
   new PerformanceObserver((list) => { for (const entry of list.getEntries()) window.__long.push(entry.duration); })
@@ -39,11 +41,7 @@ def main() -> None:
     """Measure and print."""
     if not GALLERY.exists():
         raise SystemExit(f"{GALLERY} is not there. In web/: npx vite build --config dev/vite.gallery.config.ts.")
-    browser_path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser_path is None:
-        raise SystemExit("There is no Chromium. Install one: on Debian, apt-get install chromium.")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 1100})
 
         page.goto(f"{GALLERY.as_uri()}?only=grid&tokens=512&layers=12&heads=12", wait_until="commit")
@@ -92,7 +90,6 @@ def main() -> None:
             page.mouse.move(middle[0] + (step * 3) % 240 - 120, middle[1] + (step * 2) % 160 - 80)
         page.mouse.up()
         print("map of 50,000 words, dragged:                       ", times(page))
-        browser.close()
 
 
 if __name__ == "__main__":
