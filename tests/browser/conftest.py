@@ -125,7 +125,8 @@ def _first_line(process: subprocess.Popen[str], seconds: float) -> str:
 # ── the browser ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="session")
+# Of a module, not of the session: while it is open an event loop runs in this thread, and tests of other modules start theirs.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, as the system has it, without a window."""
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
