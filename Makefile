@@ -13,7 +13,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo web web-test browser test test-full check format bench docs clean missing
+.PHONY: help demo web web-test browser test test-slow test-full check format bench docs clean missing
 
 help:  ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -24,8 +24,10 @@ demo: $(RUNTIME) $(WEB)  ## write a story and paint a picture with the bundled m
 test: check web-test browser  ## the checks, then the tests; a part of them: make test ARGS=tests/core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
-test-full: check web-test browser  ## the tests, with those that take minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "slow or not slow" $(ARGS)
+test-slow: $(TOOLS) $(WEB) browser  ## the tests that take minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow $(ARGS)
+
+test-full: test test-slow  ## all tests
 
 web: $(WEB)  ## build the pages of the studio and of reports, if their sources changed
 

@@ -58,9 +58,11 @@ def work(name: str, length: int) -> Callable[[], Any]:
         return torch.inference_mode()(lambda: theirs.run_with_cache(torch.tensor([ids])))
     from bench.shapes import gpt2
     from limner.core.transformer import Transformer
+    from limner.models import keep_memory
     from limner.text.generator import TextGenerator
     from limner.tokens import train_tokenizer
 
+    keep_memory()  # as limner.load does
     named = [f"<{number}>" for number in range(50_000)]  # as many tokens as GPT-2 has; which they are does not matter
     tokenizer = train_tokenizer("bytes", ["any"], vocab_size=50_257, special=named)
     model = TextGenerator(Transformer(gpt2()), tokenizer)

@@ -149,10 +149,12 @@ def our_painting(precision: str, side: int = SIDE, steps: int = A_TURN, painted:
     """Sixteen pictures; returns the seconds spent outside the network."""
     import torch
 
+    from limner.models import keep_memory
     from limner.picture.generator import TOGETHER
     from limner.picture.guidance import Guide, Prompts
     from limner.picture.samplers import ddim, make_times
 
+    keep_memory()  # as limner.load does
     torch.manual_seed(0)
     model = our_model(side).eval().to(getattr(torch, precision))
     ids, mask = torch.randint(0, 64, (2, WORDS)), torch.ones(2, WORDS, dtype=torch.bool)

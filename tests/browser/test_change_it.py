@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import SIZES, Watch, check_accessible, check_fits, tab_to
 
-pytestmark = pytest.mark.slow  # `make test-full` runs them: a minute or more of a browser's time
+pytestmark = pytest.mark.slow  # `make test-slow` runs them: a minute or more of a browser's time
 
 Visit = Callable[..., Page]
 DOG = "The dog didn't bark because it was tired. It"

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, Watch, check_accessible, check_fits, tab_to
 
-pytestmark = pytest.mark.slow  # `make test-full` runs them: a minute or more of a browser's time
+pytestmark = pytest.mark.slow  # `make test-slow` runs them: a minute or more of a browser's time
 
 PROMPT = "a fox with a green hat"
 PAINTED = f"#/picture?model=painter&prompt={quote(PROMPT)}&seed=3&steps=4"

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit, check_accessible, check_fits, tab_to
 
-pytestmark = pytest.mark.slow  # `make test-full` runs them: a minute or more of a browser's time
+pytestmark = pytest.mark.slow  # `make test-slow` runs them: a minute or more of a browser's time
 
 HOSTILE = "</script><img src=//limner.invalid>"
 

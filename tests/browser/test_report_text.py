@@ -14,7 +14,7 @@ from limner.explain.interventions import interventions
 from limner.explain.report import write_report
 from tests.browser.conftest import SIZES, Watch, check_accessible, check_fits, tab_to
 
-pytestmark = pytest.mark.slow  # `make test-full` runs them: a minute or more of a browser's time
+pytestmark = pytest.mark.slow  # `make test-slow` runs them: a minute or more of a browser's time
 
 OpenReport = Callable[..., Page]
 DOG = "The dog didn't bark because it was tired"

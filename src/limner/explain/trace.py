@@ -34,7 +34,9 @@ _CLASSES = {
     "picture": ("limner.explain.picture_trace", "PictureTrace"),
 }  # by kind, where it has a class with more to it
 MOST_BYTES = 1 << 30  # of a file; a trace is a few megabytes
-TOGETHER = 2**17  # values made bytes at a time, so that they stay in the processor's cache
+TOGETHER = (
+    2**15
+)  # values made bytes at a time: they stay in the processor's cache, and torch shares them out to no threads
 LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 KEPT = ("bool", "uint8", "int32", "float16", "float32")  # of these a browser can make arrays without a library
 WRONG = (ValueError, KeyError, TypeError, OverflowError, RecursionError)  # what reading any JSON as a header may raise
@@ -106,7 +108,7 @@ def as_bytes(values: Tensor) -> tuple[NDArray[np.uint8], float]:
         return np.zeros(tuple(values.shape), np.uint8), 0.0
     made = np.empty(values.numel(), np.uint8)
     for first, part in zip(range(0, len(made), TOGETHER), values.flatten().split(TOGETHER), strict=True):  # type: ignore[no-untyped-call]
-        part = (part.float() * (255 / scale)).round_().clamp_(0, 255).byte()
+        part = (part.float() * (255 / scale)).round_().byte()
         made[first : first + len(part)] = part.cpu().numpy()
     return made.reshape(tuple(values.shape)), scale
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,14 +12,13 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from limner.models import bfloat16_helps as bfloat16_helps
-from limner.models import read_device
+from limner.models import keep_memory, read_device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from limner.train.settings import TrainSettings
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # names of glibc's malloc.h
 _PAUSE_SOFT = 1  # omp_pause_soft of OpenMP 5.0
 
 
@@ -105,19 +103,3 @@ def _flush_denormals(on: bool) -> None:
     torch.set_flush_denormal(on)
     with suppress(OSError, AttributeError, TypeError):  # another system, or threads that are not OpenMP's
         ctypes.CDLL(None).omp_pause_resource_all(_PAUSE_SOFT)
-
-
-def keep_memory() -> None:
-    """Let the C library keep large blocks that are freed, rather than give each back to the kernel and ask anew.
-
-    A step frees and asks for hundreds of megabytes; the page faults alone cost up to a third of its time. Does
-    nothing but on Linux with glibc.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 << 20)):
-        mallopt(option, value)
