@@ -58,7 +58,7 @@ class _Job:
     notes: tuple[str, ...] = ()
 
 
-TOGETHER = 4  # pictures in one pass, where that changes no bit of them; more gain nothing (docs/log.md)
+TOGETHER = 4  # pictures in one pass, where that changes no bit of them; more gain little (docs/log.md)
 OnStep = Callable[[int, int, Look], None]
 OnLook = Callable[[Tensor, Tensor, Tensor], None]
 
