@@ -113,6 +113,10 @@ def test_pictures_are_made_together_only_where_that_changes_nothing(
     rows.clear()
     painter.generate(FOX, n=4, seed=5, steps=3)
     assert rows == [8, 8, 8], "found out once"
+    rows.clear()
+    monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
+    painter.generate(FOX, n=4, seed=5, steps=3)
+    assert rows == [8, 2, 2, 2, 2, 8, 8, 8], "products that are computed otherwise may add otherwise"
     painter._alike.clear()
     shift = 0.01
     batch = painter.generate(FOX, n=4, seed=5, steps=3)

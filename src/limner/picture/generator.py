@@ -497,7 +497,8 @@ class PictureGenerator:
         that do not fit the memory together are made alone, too.
         """
         noise = torch.cat([job.noise for job in jobs]).to(self.device)
-        key = (*noise.shape, len(jobs[0].prompts.rows), self.device, self.dtype, torch.get_num_threads())
+        exactness = torch.get_float32_matmul_precision()
+        key = (*noise.shape, len(jobs[0].prompts.rows), self.device, self.dtype, exactness, torch.get_num_threads())
         if key not in self._alike:
             try:
                 together = self._one_look(jobs, noise)
