@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from limner.core.attention import BLOCK, View, attention_weights
 from limner.core.cache import Cache
 from limner.core.config import (
     ALiBiPositions,
@@ -67,6 +68,25 @@ def test_one_layer_shown_is_fused_to_the_last_digits() -> None:
     assert (weights @ value.repeat_interleave(2, dim=1) - mixed).abs().max() <= 1e-6
     assert torch.allclose(weights.sum(-1), torch.ones(2, 4, 20))
     assert weights.triu(1).abs().max() == 0
+
+
+@pytest.mark.parametrize("softcap", [None, 3.0])
+@pytest.mark.parametrize("time", [BLOCK, BLOCK + 1, 2 * BLOCK + 40])
+def test_shown_attention_of_a_long_text_is_that_of_a_short_one_and_gradients_are(
+    time: int, softcap: float | None
+) -> None:
+    """Long texts are worked through a block of tokens at a time; with a mask they are not."""
+    config = attention(RotaryPositions(), num_kv_heads=2, softcap=softcap)
+    draw = torch.Generator().manual_seed(0)
+    q, k, toward = (torch.randn(2, heads, time, size, generator=draw) for heads, size in ((4, 8), (2, 8), (4, time)))
+    found = []
+    for view in (View(None, None, True), View(None, torch.ones(time, time, dtype=torch.bool).tril()[None, None])):
+        query, key = q.clone().requires_grad_(), k.clone().requires_grad_()
+        weights = attention_weights(query, key, view, config, 0.5)
+        found.append((weights.detach(), *torch.autograd.grad((weights * toward).sum(), (query, key))))
+    for blocks, whole in zip(*found, strict=True):
+        torch.testing.assert_close(blocks, whole, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(found[0][0].sum(-1), torch.ones(2, 4, time))
 
 
 @torch.inference_mode()

@@ -147,6 +147,8 @@ def test_a_trace_that_says_strange_things_of_itself_is_listed_too(page: TestClie
     for kind in ("text", "picture"):
         page.post("/api/traces", content=Trace(kind, about, {}).to_bytes())
     assert [one["title"] for one in page.get("/api/traces").json()["traces"]] == ["4", "4"]
+    page.post("/api/traces", content=Trace("text", {"run": {"prompt": " "}, "tokens": [{"text": "\n"}]}, {}).to_bytes())
+    assert page.get("/api/traces").json()["traces"][0]["title"] == "an empty text", "a link has something to read"
 
 
 def test_a_trace_file_brought_in_can_be_fetched(page: TestClient) -> None:

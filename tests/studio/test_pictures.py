@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
+from torch import Tensor
 
 import limner
 from limner.explain.picture_causal import picture_causal_map
@@ -18,6 +19,8 @@ from limner.explain.picture_trace import PictureTrace
 from limner.explain.trace import Trace, trace_of
 from limner.picture.generator import PictureGenerator
 from limner.studio import pictures
+from limner.studio.state import Studio
+from limner.studio.worker import GoneError, Job
 from tests.studio.conftest import events, refused
 
 
@@ -126,6 +129,26 @@ def test_each_head_off_in_turn(page: TestClient) -> None:
     assert [one["changed"] for _, one in told[:2]] == [0.0, 0.0], "what is off already cannot be switched off again"
 
 
+def test_for_whoever_has_left_no_further_look_is_taken(
+    page: TestClient, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = pictures.AskPictureCausal(painted(page))
+    denoiser = studio.shelf.painter("painter").model.denoiser
+    forward, taken = denoiser.forward, []
+    job = Job("", lambda job: None, lambda message: None)
+
+    def counted(*arguments: Any, **values: Any) -> Tensor:
+        taken.append(1)
+        if len(taken) == 6:  # four looks with all heads, then two without the first
+            job.leave()
+        return forward(*arguments, **values)
+
+    monkeypatch.setattr(denoiser, "forward", counted)
+    with pytest.raises(GoneError):
+        pictures.causal_picture(studio, ask, job)
+    assert len(taken) == 6
+
+
 def test_what_cannot_be_looked_at_again_is_refused_in_a_sentence(
     page: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,9 +163,13 @@ def test_what_cannot_be_looked_at_again_is_refused_in_a_sentence(
     refused(page.post("/api/causal/picture", json={"trace": "nowhere"}), 400, "nowhere")
     refused(page.post("/api/causal/picture", json={"trace": id, "where": "elsewhere"}), 400, "elsewhere")
     kept = trace_of(page.get(f"/api/traces/{id}").content)
-    for about in ({}, kept.about | {"grid": None}, kept.about | {"settings": 5}):
+    for about in ({}, kept.about | {"model": None}, kept.about | {"settings": 5}):
         brought = page.post("/api/traces", content=replace(kept, about=about).to_bytes()).json()["trace"]
         refused(page.post("/api/trace/picture", json={"trace": brought, "looks": [0]}), 400, "does not say how")
     monkeypatch.setattr(pictures, "MOST_SELF_ATTENTION", 1023)
-    said = "4 × 4 patches look at each other in 2 layers at 1 looks is 1,024 numbers"
+    said = "patches look at each other in 2 layers at 1 look is 1,024 numbers"
     refused(page.post("/api/trace/picture", json={"trace": id, "looks": [0]}), 400, said)
+    # What a file says of its own size is not believed.
+    small = kept.about | {"grid": [1, 1], "model": kept.about["model"] | {"layers": 1, "heads": 1}}
+    brought = page.post("/api/traces", content=replace(kept, about=small).to_bytes()).json()["trace"]
+    refused(page.post("/api/trace/picture", json={"trace": brought, "looks": [0]}), 400, said)

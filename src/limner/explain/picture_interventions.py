@@ -23,7 +23,7 @@ from limner.explain.picture_changes import (
 from limner.picture.data_url import picture_url
 
 if TYPE_CHECKING:
-    from limner.picture.generator import PictureGenerator
+    from limner.picture.generator import OnStep, PictureGenerator
     from limner.picture.painting import Picture
 
 WEIGHTS = (2.5,)  # beyond 4 the bundled model's pictures fall apart
@@ -97,10 +97,11 @@ def painted_with(
     *,
     start: Image.Image | None = None,
     mask: Image.Image | None = None,
+    on_step: OnStep | None = None,
 ) -> dict[str, Any]:
     """The picture painted with one change: an entry of what ``picture_interventions`` returns, and as there."""
     side = painter.config.multiple
-    pair = compare_pictures(painter, picture, [change], start=start, mask=mask)
+    pair = compare_pictures(painter, picture, [change], start=start, mask=mask, on_step=on_step)
     apart = pair.difference
     rows, columns = apart.shape[0] // side, apart.shape[1] // side
     patches = apart.reshape(rows, side, columns, side).mean(axis=(1, 3))

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from limner.core.errors import ConfigError, DataError
+from limner.core.errors import ConfigError, DataError, counted
 from limner.core.tap import NO_TAP, Chain, Recorder, Tap
 from limner.explain.checks import check_number
 from limner.explain.picture_changes import PictureChange, plan, read_changes, word_number
@@ -278,12 +278,17 @@ def trace_picture(
     return watch.trace(made.noted(picture), looks=looks, detailed=detailed)
 
 
-def self_attention_is_small(painter: PictureGenerator, settings: PaintSettings) -> bool:
-    """Whether how patches look at each other can be kept of as many looks in detail as a trace has, beside all else."""
+def self_attention_size(painter: PictureGenerator, settings: PaintSettings, layers: int | None = None) -> int:
+    """Bytes of how patches look at each other at one look, in so many layers; None: in all."""
     height, width = settings.check_size(painter.config)
     patches = height * width // painter.config.multiple**2
-    layers, heads = _layers_and_heads(painter)
-    return layers * heads * patches**2 * MOST_DETAILED <= MOST_DETAILS
+    most, heads = _layers_and_heads(painter)
+    return (most if layers is None else layers) * heads * patches**2
+
+
+def self_attention_is_small(painter: PictureGenerator, settings: PaintSettings) -> bool:
+    """Whether how patches look at each other can be kept of as many looks in detail as a trace has, beside all else."""
+    return self_attention_size(painter, settings) * MOST_DETAILED <= MOST_DETAILS
 
 
 @dataclass(frozen=True)
@@ -357,8 +362,7 @@ class PictureWatch:
             for number in wanted:
                 if number not in there:
                     raise ConfigError(
-                        f"look {number} is asked for, but the picture has {len(there)}, counted from 0. Choose "
-                        f"{there[0]} to {there[-1]}."
+                        f"look {number} is asked for, but what was given is known of {_numbered(there)}. Choose of these."
                     )
             if not wanted:
                 raise ConfigError("looks is empty, but a trace is made of looks. Name one, or leave it out for all.")
@@ -523,6 +527,13 @@ def _said_of(kept: PictureTrace, again: PictureTrace) -> PictureTrace:
     far = np.abs(before - again.arrays["seen"]) / 127.5
     replay = {"largest_difference": float(far.max()), "mean_difference": float(far.mean()), "looks": len(again.looks)}
     return replace(again, about={**again.about, "schedule": kept.about["schedule"], "replay": replay})
+
+
+def _numbered(looks: Sequence[int]) -> str:
+    """Numbers of looks, in few words where none is left out."""
+    if len(looks) > 1 and looks[-1] - looks[0] == len(looks) - 1:
+        return f"looks {looks[0]} to {looks[-1]}"
+    return f"{counted(len(looks), 'look')}, {', '.join(map(str, looks))}"
 
 
 def _layers_and_heads(painter: PictureGenerator) -> tuple[int, int]:

@@ -58,7 +58,7 @@ class _Job:
     notes: tuple[str, ...] = ()
 
 
-TOGETHER = 4  # pictures in one pass, where that changes no bit of them; more gain nothing (docs/log.md)
+TOGETHER = 4  # pictures in one pass, where that changes no bit of them; more gain little (docs/log.md)
 OnStep = Callable[[int, int, Look], None]
 OnLook = Callable[[Tensor, Tensor, Tensor], None]
 
@@ -493,16 +493,24 @@ class PictureGenerator:
         """Whether each of these pictures comes out to the bit as it does alone.
 
         A product of matrices may add in another order when it has more rows; which it does depends on their number and
-        on nothing that stands in them. So one look of all against one of each says it, once for each number.
+        on nothing that stands in them. So one look of all against one of each says it, once for each number. Pictures
+        that do not fit the memory together are made alone, too.
         """
         noise = torch.cat([job.noise for job in jobs]).to(self.device)
-        key = (*noise.shape, len(jobs[0].prompts.rows), self.device, self.dtype, torch.get_num_threads())
+        exactness = torch.get_float32_matmul_precision()
+        key = (*noise.shape, len(jobs[0].prompts.rows), self.device, self.dtype, exactness, torch.get_num_threads())
         if key not in self._alike:
-            time = torch.tensor(0.5)
-            together = Guide(self.model, *(job.prompts for job in jobs)).predict(noise, time)
-            alone = [Guide(self.model, job.prompts).predict(x[None], time) for job, x in zip(jobs, noise, strict=True)]
-            self._alike[key] = torch.equal(together, torch.cat(alone))
+            try:
+                together = self._one_look(jobs, noise)
+                alone = [self._one_look([job], x[None]) for job, x in zip(jobs, noise, strict=True)]
+                self._alike[key] = torch.equal(together, torch.cat(alone, dim=1))
+            except torch.OutOfMemoryError:
+                self._alike[key] = False
         return self._alike[key]
+
+    def _one_look(self, jobs: Sequence[_Job], noise: Tensor) -> Tensor:
+        """What is seen half way, and its noise, shape (2, pictures, channels, height, width)."""
+        return torch.stack(self._guide([job.prompts for job in jobs], None, tap=NO_TAP)(noise, torch.tensor(0.5)))
 
     def _guide(
         self, prompts: Sequence[Prompts], start: _Start | None, *, on_look: OnLook | None = None, tap: Tap

@@ -3,7 +3,7 @@
 ``look`` says what the (guided) model sees at time t in x_t. All samplers work for flow and for variance-preserving
 models alike, since they know of the process only α(t) and σ(t). All of them take
 
-    x      what is refined, at the first of the times, shape (1, channels, height, width)
+    x      what is refined, at the first of the times, shape (pictures, channels, height, width)
     times  from noise to picture, falling to 0, shape (steps + 1,)
     fresh  gives new noise; only ``ancestral`` asks for it
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from limner.core.errors import ConfigError, DataError
+from limner.core.errors import ConfigError, DataError, counted
 from limner.picture.data_url import picture_url
 from limner.studio.wire import Endpoint
 
@@ -97,15 +97,18 @@ class AskPictureTrace:
 
 def trace_picture_again(studio: Studio, ask: AskPictureTrace, job: Job) -> bytes:
     """A trace of these looks with how patches look at each other."""
+    from limner.explain.picture_trace import self_attention_size
+
     kept = _picture_trace(studio, ask.trace, job)
     painter = _painter_of(studio, kept)
-    rows, columns = kept.about["grid"]
-    layers = range(kept.about["model"]["layers"]) if ask.layers is None else ask.layers
-    size = len(set(ask.looks)) * len(layers) * kept.about["model"]["heads"] * (rows * columns) ** 2
+    settings = painter.settings_of(kept.about["settings"])
+    layers = painter.config.denoiser.stack.num_layers if ask.layers is None else len(set(ask.layers))
+    looks = len(set(ask.looks))
+    size = looks * self_attention_size(painter, settings, layers)
     if size > MOST_SELF_ATTENTION:
         raise ConfigError(
-            f"how {rows} × {columns} patches look at each other in {len(layers)} layers at {len(set(ask.looks))} looks is "
-            f"{size:,} numbers, but the studio sends at most {MOST_SELF_ATTENTION:,}. Ask for fewer layers, or one look."
+            f"how patches look at each other in {counted(layers, 'layer')} at {counted(looks, 'look')} is {size:,} numbers, but "
+            f"the studio sends at most {MOST_SELF_ATTENTION:,}. Ask for fewer layers, or one look."
         )
     job.check()
     again = painter.trace(kept, looks=ask.looks, self_attention=True if ask.layers is None else ask.layers)
@@ -132,10 +135,13 @@ def causal_picture(studio: Studio, ask: AskPictureCausal, job: Job) -> dict[str,
     kept = _picture_trace(studio, ask.trace, job)
     painter = _painter_of(studio, kept)
     heads = list(all_heads(painter, ask.where))
-    before = paint_changed(painter, Picture(kept.image, kept.about["settings"]), [], on_step=lambda *_: job.check())
-    for done, off in enumerate(heads, start=1):
+
+    def on_step(*_: Any) -> None:
         job.check()
-        job.emit("head", done=done, of=len(heads), **painted_with(painter, before, off))
+
+    before = paint_changed(painter, Picture(kept.image, kept.about["settings"]), [], on_step=on_step)
+    for done, off in enumerate(heads, start=1):
+        job.emit("head", done=done, of=len(heads), **painted_with(painter, before, off, on_step=on_step))
     return {"where": ask.where, "heads": len(heads)}
 
 
@@ -146,9 +152,7 @@ def _picture_trace(studio: Studio, id: str, job: Job) -> PictureTrace:
     trace = PictureTrace.of(trace_of(studio.traces.get(id, job), "the trace"))
     about = trace.about
     try:
-        numbers = [*about["grid"], about["model"]["layers"], about["model"]["heads"]]
-        sound = len(numbers) == 4 and all(isinstance(one, int) and one > 0 for one in numbers)
-        sound = sound and isinstance(about["settings"], dict) and isinstance(about["model"]["name"], str)
+        sound = isinstance(about["settings"], dict) and isinstance(about["model"]["name"], str)
         sound = sound and isinstance(about["notes"], list) and trace.arrays["picture"].ndim == 3
     except (KeyError, TypeError):
         sound = False

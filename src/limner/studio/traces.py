@@ -155,7 +155,12 @@ def _said(kept: _Kept) -> dict[str, Any] | None:
     """What a list says of a trace: of a text that was written here by its source, else by what it says of itself."""
     if kept.source is not None:
         model, generation = kept.source
-        return {"kind": "text", "title": generation.prompt or generation.text, "model": model, "seed": generation.seed}
+        return {
+            "kind": "text",
+            "title": _title(generation.prompt, generation.text),
+            "model": model,
+            "seed": generation.seed,
+        }
     if kept.about is None:
         return None
     kind, about = kept.about
@@ -165,10 +170,15 @@ def _said(kept: _Kept) -> dict[str, Any] | None:
     seed = run.get("seed")
     return {
         "kind": kind,
-        "title": str(run.get("prompt") or "".join(read)),
+        "title": _title(str(run.get("prompt") or ""), "".join(read)),
         "model": str(_entries(about.get("model")).get("name", "")),
         "seed": seed if isinstance(seed, int) else None,
     }
+
+
+def _title(*texts: str) -> str:
+    """The first of them in which there is something to see."""
+    return next((text for text in texts if text.strip()), "an empty text")
 
 
 def _entries(value: Any) -> dict[str, Any]:

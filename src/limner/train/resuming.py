@@ -22,7 +22,7 @@ def open_run(run: Path, kind: Literal["text", "picture", "autoencoder"]) -> tupl
 
     Raises:
         WeightsError: it is no run folder.
-        TrainingError: it is a run of another kind.
+        TrainingError: it is a run of another kind, or cannot be written.
     """
     folder, stored = RunFolder.open(run)
     if (found := stored.get("kind")) != kind:
