@@ -4,8 +4,8 @@
 
 Ours is ``model.trace(ids)``: predictions, attention of every head, what each layer and head adds, its share of the logit,
 neurons, maps; and with ``keep="everything"`` the logit lens of every layer as well. Theirs is ``run_with_cache`` of every
-activation, which is what people call before they compute such things, with none of it computed yet. A plain pass of our
-model without a tap stands beside them. All sides are processes that take turns; memory is the most that a process holds
+activation, which is what people call before they compute such things, with none of it computed yet; "every step" is the
+same of ours, a Recorder of all that taps can see. A plain pass of our model without a tap stands beside them. All sides are processes that take turns; memory is the most that a process holds
 while it works beyond what it held before, as Linux counts it. The peer is no part of the tools: pip install
 'transformer-lens<4'.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LENGTHS = (64, 512)
-OURS, EVERYTHING, PLAIN, THEIRS = "trace", "trace, everything", "plain pass", "TransformerLens"
+OURS, EVERYTHING, PLAIN, RECORDED, THEIRS = "trace", "trace, everything", "plain pass", "every step", "TransformerLens"
 
 
 def held() -> tuple[int, int]:
@@ -68,6 +68,14 @@ def work(name: str, length: int) -> Callable[[], Any]:
     model = TextGenerator(Transformer(gpt2()), tokenizer)
     if name == PLAIN:
         return torch.inference_mode()(lambda: model.model(torch.tensor([ids])))
+    if name == RECORDED:
+        from limner import Recorder
+
+        def recorded() -> Any:
+            model.model(torch.tensor([ids]), tap=(recorder := Recorder(["*"])))
+            return recorder
+
+        return torch.inference_mode()(recorded)
     keep = "everything" if name == EVERYTHING else None
     return lambda: model.trace(ids, keep=keep)
 
@@ -101,7 +109,7 @@ def main() -> None:
     for length in LENGTHS:
         started = {
             name: sides.Side("bench.explain", [name, str(length)], chosen.threads)
-            for name in (PLAIN, OURS, EVERYTHING, THEIRS)
+            for name in (PLAIN, OURS, EVERYTHING, RECORDED, THEIRS)
         }
         found = sides.in_turn(started, chosen.turns)
         peer = found[THEIRS]
