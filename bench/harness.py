@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 MARK = "RESULT "  # begins the line with which a worker process answers
 
@@ -80,11 +80,6 @@ def median(answers: Sequence[dict[str, Any]], key: str) -> float:
 def ratio(above: Sequence[dict[str, Any]], below: Sequence[dict[str, Any]], key: str) -> float:
     """The median over the turns of one side's figure divided by the other's in the same turn."""
     return float(statistics.median(a[key] / b[key] for a, b in zip(above, below, strict=True)))
-
-
-def middle(values: Iterable[float]) -> float:
-    """The median."""
-    return float(statistics.median(values))
 
 
 def finish(name: str, wanted: bool, threads: int, values: Mapping[str, Any]) -> None:

@@ -278,8 +278,7 @@ def main() -> None:
             }
             found = sides.in_turn(started, chosen.turns, warm=2 if what == "training" else 1)
             for name, row in found.items():
-                pairs = zip(found["diffusers"]["all"], row["all"], strict=True)
-                row["ratio"] = harness.middle(theirs / ours for theirs, ours in pairs)
+                row["ratio"] = sides.times_as_fast(found["diffusers"], row)
                 if what == "painting":
                     row.update({name: row[name] * STEPS / A_TURN for name in ("seconds", "value")})
                 figure = f"{BATCH / row['seconds']:.1f} pictures/s" if what == "training" else f"{row['seconds']:.1f} s"

@@ -87,3 +87,8 @@ def in_turn(sides: Mapping[str, Side], turns: int, warm: int = 2) -> dict[str, d
         }
         for name, each in steps.items()
     }
+
+
+def times_as_fast(peer: Mapping[str, Any], row: Mapping[str, Any]) -> float:
+    """How many times as fast a side of ``in_turn`` is as its peer: the median over the turns, so neighbours in time."""
+    return statistics.median(theirs / ours for theirs, ours in zip(peer["all"], row["all"], strict=True))

@@ -47,39 +47,18 @@ OWN = ("data:", "blob:")  # what a page makes for itself is no request
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of small random models beside the bundled ones: ``tiny`` writes, ``painter`` paints."""
-    from limner.picture.folder import save_picture_model
-    from limner.tokens import train_tokenizer
-    from limner.weights.folder import save_model
-    from tests.picture.conftest import CAPTIONS, make_painter
-    from tests.text.conftest import STORY, make_generator
+    from tests.studio.shelf import save_models
 
-    folder = tmp_path_factory.mktemp("shelf")
-    tokenizer = train_tokenizer("byte-bpe", [STORY] * 4, vocab_size=320)
-    generator = make_generator(tokenizer, end_bias=-20.0)
-    save_model(folder / "tiny", generator.model, tokenizer, {"licence": "CC0-1.0"})
-    words = train_tokenizer("byte-bpe", list(CAPTIONS) * 4, vocab_size=300)
-    painter = make_painter(words)
-    save_picture_model(folder / "painter", painter.model, words, painter.card)
-    return folder
+    return save_models(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of runs: ``sky`` is finished, after 8 steps, with checkpoints of steps 4 and 8 and a probe."""
-    from limner.train.probes import Probe
-    from limner.train.text import TextPlan, TextSettings, start
+    from tests.studio.shelf import train_sky
 
     folder = tmp_path_factory.mktemp("browser")
-    (folder / "sky.txt").write_text("The sky is blue. The grass is green. " * 200)
-    plan = TextPlan(
-        data=(folder / "sky.txt",),
-        text=TextSettings(context_length=32, vocab_size=300),
-        train={"steps": 8, "batch_size": 4, "threads": 1, "precision": "float32", "compile": "off", "checkpoints": 2,
-               "evaluations": 2, "learning_rate": 0.01},
-        model={"dim": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "head_dim": 16, "hidden_dim": 64},
-        probes=(Probe(prompt="The sky is", right=" blue", wrong=" green"),),
-    )  # fmt: skip
-    start(plan, folder / "runs" / "sky").train()
+    train_sky(folder / "runs" / "sky", folder / "sky.txt")
     return folder / "runs"
 
 

@@ -12,10 +12,7 @@ from starlette.testclient import TestClient
 
 from limner.studio.app import make_app
 from limner.studio.state import Studio
-from limner.tokens import Tokenizer, train_tokenizer
-from limner.weights.folder import save_model
-from tests.picture.conftest import CAPTIONS, make_painter
-from tests.text.conftest import STORY, make_generator
+from tests.studio.shelf import save_models
 
 OWN = "http://localhost:8410"
 
@@ -23,16 +20,7 @@ OWN = "http://localhost:8410"
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a model that writes, ``tiny``, and one that paints, ``painter``."""
-    from limner.picture.folder import save_picture_model
-
-    folder = tmp_path_factory.mktemp("shelf")
-    tokenizer: Tokenizer = train_tokenizer("byte-bpe", [STORY] * 4, vocab_size=320)
-    generator = make_generator(tokenizer, end_bias=-20.0)
-    save_model(folder / "tiny", generator.model, tokenizer, {"licence": "CC0-1.0"})
-    words = train_tokenizer("byte-bpe", list(CAPTIONS) * 4, vocab_size=300)
-    painter = make_painter(words)
-    save_picture_model(folder / "painter", painter.model, words, painter.card)
-    return folder
+    return save_models(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture(autouse=True)

@@ -28,29 +28,15 @@ from limner.studio.training import AskRun, follow
 from limner.studio.worker import Job
 from limner.text.generator import TextGenerator
 from limner.train.looking_back import checkpoint_steps, open_at
-from limner.train.text import TextPlan, TextSettings, start
 from tests.studio.conftest import events, refused
-
-PROBE = {"prompt": "The sky is", "right": " blue", "wrong": " green"}
+from tests.studio.shelf import PROBE, train_sky
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 8 steps with checkpoints of steps 4 and 8, and a probe."""
-    from limner.train.probes import Probe
-
     folder = tmp_path_factory.mktemp("runs")
-    (folder / "sky.txt").write_text("The sky is blue. The grass is green. " * 200)
-    plan = TextPlan(
-        data=(folder / "sky.txt",),
-        text=TextSettings(context_length=32, vocab_size=300),
-        train={"steps": 8, "batch_size": 4, "threads": 1, "precision": "float32", "compile": "off", "checkpoints": 2,
-               "evaluations": 2, "learning_rate": 0.01},
-        model={"dim": 32, "num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "head_dim": 16, "hidden_dim": 64},
-        probes=(Probe(**PROBE),),
-    )  # fmt: skip
-    start(plan, folder / "sky").train()
-    return folder / "sky"
+    return train_sky(folder / "sky", folder / "sky.txt")
 
 
 @pytest.fixture
