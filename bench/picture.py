@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,6 +154,7 @@ def our_painting(precision: str, side: int = SIDE, steps: int = A_TURN, painted:
     from limner.picture.generator import TOGETHER
     from limner.picture.guidance import Guide, Prompts
     from limner.picture.samplers import ddim, make_times
+    from limner.picture.together import weights_apart
 
     keep_memory()  # as limner.load does
     torch.manual_seed(0)
@@ -174,9 +176,9 @@ def our_painting(precision: str, side: int = SIDE, steps: int = A_TURN, painted:
 
     with torch.inference_mode():
         some, half = torch.randn(TOGETHER, CHANNELS, side, side), torch.tensor(0.5)
-        alone = torch.cat([Guide(model, prompts).predict(one[None], half) for one in some])
-        alike = torch.equal(Guide(model, *[prompts] * TOGETHER).predict(some, half), alone)
-    most = TOGETHER if alike else 1
+        alone = [partial(Guide(model, prompts).predict, one[None], half) for one in some]
+        apart = weights_apart(lambda w: Guide(model, *[prompts] * TOGETHER, apart=w).predict(some, half), alone)
+    most = 1 if apart is None else TOGETHER
 
     @torch.inference_mode()
     def once() -> float:
@@ -185,7 +187,13 @@ def our_painting(precision: str, side: int = SIDE, steps: int = A_TURN, painted:
         for first in range(0, painted, most):
             count = min(most, painted - first)
             noise = torch.randn(count, CHANNELS, side, side, generator=torch.Generator().manual_seed(first))
-            ddim(Guide(model, *[prompts] * count), noise, make_times(process, steps), process, noise.clone)
+            ddim(
+                Guide(model, *[prompts] * count, apart=apart or ()),
+                noise,
+                make_times(process, steps),
+                process,
+                noise.clone,
+            )
         return time.perf_counter() - start - inside
 
     return once

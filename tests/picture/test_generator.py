@@ -11,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from limner.core.errors import ConfigError, ContextError, DataError, LimnerError, WeightsError
 from limner.core.tap import Editor, Recorder
@@ -117,7 +119,7 @@ def test_pictures_are_made_together_only_where_that_changes_nothing(
     monkeypatch.setattr(torch, "get_float32_matmul_precision", lambda: "medium")
     painter.generate(FOX, n=4, seed=5, steps=3)
     assert rows == [8, 2, 2, 2, 2, 8, 8, 8], "products that are computed otherwise may add otherwise"
-    painter._alike.clear()
+    painter._apart.clear()
     shift = 0.01
     batch = painter.generate(FOX, n=4, seed=5, steps=3)
     (alone,) = painter.generate(FOX, seed=7, steps=3)
@@ -138,6 +140,35 @@ def test_pictures_are_made_together_only_where_what_surrounds_the_network_change
     batch = painter.generate(FOX, n=4, seed=5, steps=3)
     (alone,) = painter.generate(FOX, seed=7, steps=3)
     assert batch[2].image.tobytes() == alone.image.tobytes()
+
+
+class _Processor(TorchFunctionMode):
+    """One that adds in another order where a product has many rows, as some do in bfloat16."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        narrows = function is F.linear and args[1].shape[0] < args[1].shape[1]
+        return out + 0.01 if narrows and args[0].shape[:-1].numel() > 2 * (SIDE // 4) ** 2 else out
+
+
+def test_a_product_that_adds_otherwise_is_computed_a_picture_at_a_time_and_all_else_together(
+    painter: PictureGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    forward = painter.model.denoiser.forward
+
+    def watched(x: Tensor, *arguments: Any, **values: Any) -> Tensor:
+        rows.append(len(x))
+        return forward(x, *arguments, **values)
+
+    monkeypatch.setattr(painter.model.denoiser, "forward", watched)
+    with _Processor():
+        batch = painter.generate(FOX, n=4, seed=5, steps=3)
+        (alone,) = painter.generate(FOX, seed=7, steps=3)
+    assert rows == [8, 2, 2, 2, 2, 8, *[8] * 3, *[2] * 3]
+    assert batch[2].image.tobytes() == alone.image.tobytes()
+    for one, other in zip(alone.looks, batch[2].looks, strict=True):
+        assert torch.equal(one.seen, other.seen)
 
 
 def test_pictures_that_do_not_fit_the_memory_together_are_made_one_by_one(

@@ -31,6 +31,7 @@ from limner.picture.painting import (
 from limner.picture.process import add_noise, levels
 from limner.picture.prompts import WORD, as_read, check_length, framing, pad, prompt_ids, words_of
 from limner.picture.samplers import SAMPLERS, Fresh, make_times
+from limner.picture.together import weights_apart
 from limner.tokens import Tokenizer
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class PictureGenerator:
         self.model, self.tokenizer, self.card, self.sha256 = model, tokenizer, dict(card or {}), sha256
         self.config = model.config
         words = self.card.get("words")  # written by whoever made the model
-        self._alike: dict[tuple[object, ...], bool] = {}  # what _same_bits found
+        self._apart: dict[tuple[object, ...], tuple[Tensor, ...] | None] = {}  # what _together found
         self._words = frozenset(map(str, words)) if isinstance(words, list | tuple) else frozenset()
 
     @property
@@ -245,10 +246,13 @@ class PictureGenerator:
                     self._job(texts[at // n], all_prompts[at // n], first + at, settings)
                     for at in range(number, number + count)
                 ]
-                if count > 1 and not self._same_bits(jobs):
+                apart = self._together(jobs) if count > 1 else ()
+                if apart is None:
                     most = count // 2
                     continue
-                yield from self._paint(jobs, number, settings, beginning, on_step=on_step, tap=tap, record=record)
+                yield from self._paint(
+                    jobs, number, settings, beginning, apart=apart, on_step=on_step, tap=tap, record=record
+                )
                 number += count
 
         return pictures()
@@ -489,37 +493,41 @@ class PictureGenerator:
         return _Start(pixels, latent, wanted, places)
 
     @torch.inference_mode()
-    def _same_bits(self, jobs: Sequence[_Job]) -> bool:
-        """Whether each of these pictures comes out to the bit as it does alone.
+    def _together(self, jobs: Sequence[_Job]) -> tuple[Tensor, ...] | None:
+        """The weights that these pictures must be multiplied by one by one, so that each comes out as it does alone.
 
-        A product of matrices may add in another order when it has more rows; which it does depends on their number and
-        on nothing that stands in them. So one look of all against one of each says it, once for each number. Pictures
-        that do not fit the memory together are made alone, too.
+        None: they are made alone, as nothing helps or as they do not fit the memory together.
         """
         noise = torch.cat([job.noise for job in jobs]).to(self.device)
         exactness = torch.get_float32_matmul_precision()
         key = (*noise.shape, len(jobs[0].prompts.rows), self.device, self.dtype, exactness, torch.get_num_threads())
-        if key not in self._alike:
+        if key not in self._apart:
+            alone = [partial(self._one_look, [job], x[None]) for job, x in zip(jobs, noise, strict=True)]
             try:
-                together = self._one_look(jobs, noise)
-                alone = [self._one_look([job], x[None]) for job, x in zip(jobs, noise, strict=True)]
-                self._alike[key] = torch.equal(together, torch.cat(alone, dim=1))
+                self._apart[key] = weights_apart(lambda apart: self._one_look(jobs, noise, apart), alone)
             except torch.OutOfMemoryError:
-                self._alike[key] = False
-        return self._alike[key]
+                self._apart[key] = None
+        return self._apart[key]
 
-    def _one_look(self, jobs: Sequence[_Job], noise: Tensor) -> Tensor:
-        """What is seen half way, and its noise, shape (2, pictures, channels, height, width)."""
-        return torch.stack(self._guide([job.prompts for job in jobs], None, tap=NO_TAP)(noise, torch.tensor(0.5)))
+    def _one_look(self, jobs: Sequence[_Job], noise: Tensor, apart: Collection[Tensor] = ()) -> Tensor:
+        """What is seen half way, and its noise, shape (pictures, 2, channels, height, width)."""
+        guide = self._guide([job.prompts for job in jobs], None, apart=apart, tap=NO_TAP)
+        return torch.stack(guide(noise, torch.tensor(0.5)), dim=1)
 
     def _guide(
-        self, prompts: Sequence[Prompts], start: _Start | None, *, on_look: OnLook | None = None, tap: Tap
+        self,
+        prompts: Sequence[Prompts],
+        start: _Start | None,
+        *,
+        apart: Collection[Tensor] = (),
+        on_look: OnLook | None = None,
+        tap: Tap,
     ) -> Guide:
         keep = None
         if start is not None and start.open_latent is not None:
             keep = partial(_kept, start.latent, start.open_latent)
         limit = 1.0 if self.config.autoencoder is None else None
-        return Guide(self.model, *prompts, limit=limit, keep=keep, on_look=on_look, tap=tap)
+        return Guide(self.model, *prompts, limit=limit, keep=keep, apart=apart, on_look=on_look, tap=tap)
 
     @torch.inference_mode()
     def _paint(
@@ -529,11 +537,12 @@ class PictureGenerator:
         settings: PaintSettings,
         start: _Start | None,
         *,
+        apart: Collection[Tensor] = (),
         on_step: OnStep | None = None,
         tap: Tap = NO_TAP,
         record: bool = True,
     ) -> list[Picture]:
-        """Pictures that are made together, the first of them with this number; see ``_same_bits``."""
+        """Pictures that are made together, the first of them with this number; ``apart``: see ``_together``."""
         process, shift = self.config.diffusion.process, self.config.diffusion.shift
         assert settings.strength is not None
         times = make_times(process, max(1, round(settings.steps * settings.strength)), settings.strength, shift)
@@ -560,7 +569,7 @@ class PictureGenerator:
         if start is not None:
             alpha, sigma = (level.to(self.device) for level in levels(process, times[:1]))
             x = add_noise(start.latent, x, alpha, sigma)
-        look = self._guide([job.prompts for job in jobs], start, on_look=seen, tap=tap)
+        look = self._guide([job.prompts for job in jobs], start, apart=apart, on_look=seen, tap=tap)
         made = SAMPLERS[settings.sampler](look, x, times, process, fresh)
         assert count == total
         return [self._finish(job, one[None], start, of) for job, one, of in zip(jobs, made, looks, strict=True)]

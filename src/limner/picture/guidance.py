@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from limner.core.tap import NO_TAP, Tap
 from limner.picture.denoiser import PictureModel
 from limner.picture.process import levels, read
+from limner.picture.together import Apart
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Guide:
         prompts: of each picture; all with as many prompts and the same guidance.
         limit: the largest value that a picture has, and minus the smallest; None: there is none, as in latents.
         keep: given the pictures that the model sees, returns what sampling goes on with; inpainting uses it.
+        apart: weights that are multiplied a picture at a time; see ``together.weights_apart``.
         on_look: called with the time, x, and what was seen.
         tap: sees the reading of the prompts under ``prompt``, and each look under ``look.0``, ``look.1``, …
     """
@@ -58,6 +61,7 @@ class Guide:
         *prompts: Prompts,
         limit: float | None = None,
         keep: Callable[[Tensor], Tensor] | None = None,
+        apart: Collection[Tensor] = (),
         on_look: Callable[[Tensor, Tensor, Tensor], None] | None = None,
         tap: Tap = NO_TAP,
     ) -> None:
@@ -67,6 +71,7 @@ class Guide:
         self.mask = torch.cat([one.mask[rows] for one in prompts])
         # Each picture's are read alone: so they are the same whatever is painted beside it.
         self.vectors = torch.cat([model.read_prompt(one.ids[rows], one.mask[rows], tap=tap) for one in prompts])
+        self.apart = Apart(apart, len(rows)) if apart else nullcontext()
         self.looks = 0
 
     def __call__(self, x: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,13 +97,14 @@ class Guide:
         """What the network predicts for each prompt: (pictures, …) to (pictures, rows, …), float32."""
         each = len(self.vectors) // len(self.prompts)
         denoiser = self.model.denoiser
-        predicted: Tensor = denoiser(
-            x.to(denoiser.patch.weight.dtype).repeat_interleave(each, dim=0),
-            time.expand(len(self.vectors)).to(x.device),
-            self.vectors,
-            prompt_mask=self.mask,
-            tap=tap,
-        )
+        with self.apart:
+            predicted: Tensor = denoiser(
+                x.to(denoiser.patch.weight.dtype).repeat_interleave(each, dim=0),
+                time.expand(len(self.vectors)).to(x.device),
+                self.vectors,
+                prompt_mask=self.mask,
+                tap=tap,
+            )
         return predicted.float().view(len(self.prompts), each, *x.shape[1:])
 
     def guide(self, predicted: Tensor) -> Tensor:
