@@ -27,6 +27,8 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, Request, expect, sync_playwright
 
+from bench.chromium import NAMES
+
 Theme = Literal["light", "dark"]
 Size = Literal["wide", "middle", "phone"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
@@ -35,7 +37,6 @@ SIZES: dict[Size, tuple[int, int]] = {"wide": (1440, 900), "middle": (820, 1180)
 ROOT = Path(__file__).parents[2]
 BUILT = ROOT / "src/limner/assets/web"
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 60_000  # milliseconds: a machine that does something else besides is slow, not wrong
 expect.set_options(timeout=PATIENCE)
 OWN = ("data:", "blob:")  # what a page makes for itself is no request
@@ -108,7 +109,7 @@ def _first_line(process: subprocess.Popen[str], seconds: float) -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, as the system has it, without a window."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = next(filter(None, map(shutil.which, NAMES)), None)
     assert path, "there is no Chromium on this machine. Run `make browser`, or install Debian's package chromium."
     with sync_playwright() as playwright:
         # No name but this machine's is looked up: what a page asks of another can never leave.

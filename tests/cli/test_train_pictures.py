@@ -12,6 +12,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from limner.cli.app import app
+from limner.picture.autoencoder import load_autoencoder
+from limner.picture.folder import load_picture_model
 from limner.train.run import read_events
 
 QUICK = (
@@ -171,6 +173,25 @@ def test_a_recipe_takes_pictures_of_ones_own(bare: Path, tmp_path: Path) -> None
     )
     done = limner("train", "picture", "--recipe", "picturebook-mini", *words, *sets((*PAINTER, "sample_steps=1")))
     assert done.exit_code == 0, done.output
+    card = load_picture_model(tmp_path / "run" / "model").card
+    assert card["trained_on"] == "bare"
+    assert not {"recipe", "licence", "title"} & set(card), "those are of the recipe's own data"
+
+
+def test_an_autoencoder_begins_with_a_recipe(bare: Path, tmp_path: Path) -> None:
+    words = ("train", "autoencoder", "--recipe", "picturebook-autoencoder", "--cache", tmp_path / "cache", "--steps", 1)
+    small = sets(("pixels=32", *QUICK))
+    done = limner(*words, "--drawings", 4, "--out", tmp_path / "drawn", *small, "--set", "drawn.validation=2")
+    assert done.exit_code == 0, done.output
+    assert "4 × 4 pixels become 3 numbers" in done.stderr
+    assert load_autoencoder(tmp_path / "drawn" / "model")[1]["recipe"] == "picturebook-autoencoder"
+    done = limner(*words, "--data", bare, "--out", tmp_path / "own", *small)
+    assert done.exit_code == 0, done.output
+    card = load_autoencoder(tmp_path / "own" / "model")[1]
+    assert card["trained_on"] == "bare"
+    assert not {"recipe", "licence", "title"} & set(card)
+    refused(*words[:3], "picturebok-autoencoder", says="Did you mean 'picturebook-autoencoder'")
+    refused("train", "autoencoder", "--resume", tmp_path / "own", *words[2:4], says="--recipe is given beside --resume")
 
 
 def test_the_kind_of_encoder_says_how_many_channels_there_are(tmp_path: Path) -> None:

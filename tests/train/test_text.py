@@ -402,6 +402,15 @@ def test_the_command_trains_and_says_how_to_write(corpus: Path, tmp_path: Path) 
     assert "holds a run already" in twice.stderr
 
 
+def test_a_recipe_takes_texts_of_ones_own_and_says_so(corpus: Path, tmp_path: Path) -> None:
+    words = ["--steps", 1, "--size", "50K", "--out", tmp_path / "run", "--set", "compile=off"]
+    done = limner("train", "text", "--recipe", "shakespeare", "--data", corpus, *words)
+    assert done.exit_code == 0, done.output
+    card = load_model(tmp_path / "run" / "model").card
+    assert card["trained_on"] == corpus.name
+    assert not {"recipe", "licence", "title"} & set(card), "those are of the recipe's own data"
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -50,8 +50,9 @@ class Verb:
 
 
 VERBS = {
-    "train": Verb("Learn", "Train a model of your own on a folder of texts."),
+    "train": Verb("Learn", "Train a model of your own on texts or pictures."),
     "data": Verb("Learn", "Make training data: captioned pictures of animals in hats."),
+    "cache": Verb("Learn", "List what is kept of prepared data, and remove it."),
     "write": Verb("Generate", "Continue a text with a model."),
     "paint": Verb("Generate", "Paint pictures with a model."),
     "tokens": Verb("Explain", "Show how a text becomes tokens."),

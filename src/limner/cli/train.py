@@ -83,7 +83,7 @@ def text(
 
     plan = find_recipe(recipe) if recipe else TextPlan(data=())
     if data:
-        plan = replace(plan, data=tuple(data), train_only=())
+        plan = replace(plan, data=tuple(data), train_only=(), card={})  # which tells of the recipe's data
     if not plan.data:
         raise ConfigError(
             "--data is missing, but there must be something to learn from. Give files or folders, or --recipe."
@@ -177,7 +177,7 @@ def picture(
     plan = picture_recipe(recipe) if recipe else PicturePlan()
     if data:  # which have captions of their own, and of which it is not known what is where in them
         own = replace(plan.picture, objects_first=0.0)
-        plan = replace(plan, data=tuple(data), drawn=None, picture=own, prompts=())
+        plan = replace(plan, data=tuple(data), drawn=None, picture=own, prompts=(), card={})
     if drawings is not None:
         plan = replace(plan, data=(), drawn=replace(plan.drawn or DrawnPlan(size=plan.picture.pixels), count=drawings))
     if not plan.data and plan.drawn is None:
@@ -211,6 +211,7 @@ def autoencoder(
     steps: Steps = None,
     minutes: Minutes = None,
     out: Out = None,
+    recipe: Annotated[str | None, typer.Option(help="Begin with a recipe: picturebook-autoencoder.")] = None,
     resume: Resume = None,
     settings: Set = None,
     validation: HeldBack = None,
@@ -226,24 +227,29 @@ def autoencoder(
     given |= {"validation": validation, "flip": flip}
     if resume is not None:
         fixed: dict[str, object] = {f"--{name.removeprefix('latent_')}": value for name, value in given.items()}
-        fixed |= {"--data": data, "--drawings": drawings, "--out": out, "--seed": seed, "--cache": cache}
+        fixed |= {"--data": data, "--drawings": drawings, "--out": out, "--recipe": recipe, "--seed": seed}
+        fixed |= {"--cache": cache}
         _resume(resume, fixed, steps, minutes, settings, json=json)
         return
     from limner.picture.world.prepare import DrawnPlan
+    from limner.recipes import autoencoder_recipe
     from limner.train.autoencoder import AutoencoderPlan
 
     _one_source(data, drawings)
-    if not data and drawings is None:
-        raise ConfigError(
-            "--data is missing, but there must be pictures to learn from. Give a folder of pictures, or --drawings."
-        )
-    plan = AutoencoderPlan(data=tuple(data or ()))
+    plan = autoencoder_recipe(recipe) if recipe else AutoencoderPlan(data=())
+    if data:
+        plan = replace(plan, data=tuple(data), drawn=None, card={})
     if drawings is not None:
+        plan = replace(plan, data=(), drawn=replace(plan.drawn or DrawnPlan(size=plan.pictures.pixels), count=drawings))
+    if not plan.data and plan.drawn is None:
+        raise ConfigError(
+            "--data is missing, but there must be pictures to learn from. Give a folder of pictures, --drawings, or --recipe."
+        )
+    if plan.drawn is not None:
         _none_for_drawings(given, ("buckets", "validation"))
-        plan = replace(plan, drawn=DrawnPlan(count=drawings, size=plan.pictures.pixels))
     words = [f"{name}={value}" for name, value in given.items() if value is not None]
     words += _length(steps, minutes) + ([] if seed is None else [f"seed={seed}"])
-    _begin(plan.override([*words, *(settings or [])]), out or _fresh("autoencoder"), cache, json=json)
+    _begin(plan.override([*words, *(settings or [])]), out or _fresh(recipe or "autoencoder"), cache, json=json)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.core.errors import ConfigError, DataError, counted
-from limner.data.cache import building, identity
+from limner.data.cache import building, identity, mark_used
 from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
 from limner.data.report import ReadReport
 from limner.data.shards import Shards, ShardWriter, frame, token_dtype
@@ -128,6 +128,7 @@ def prepare_corpus(
             job.build(temporary, max(1, workers or 2), progress or (lambda *_: None))
             job.expect_unchanged(found)
         reused = False
+    mark_used(folder)
     return ready
 
 

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.core.errors import ConfigError, DataError, ShapeError
-from limner.data.cache import WHOLE_HASH, building, identity, unwritable
+from limner.data.cache import WHOLE_HASH, building, identity, mark_used, unwritable
 from limner.data.pictures import (
     EncodedPicture,
     PictureFiles,
@@ -426,6 +426,7 @@ def prepare_pictures(
         with building(folder, _is_whole, "the pictures are") as temporary, quiet_decoders():
             job.build(temporary, progress or (lambda *_: None))
         reused = False
+    mark_used(folder)
     return ready
 
 

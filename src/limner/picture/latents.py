@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from limner.core.errors import WeightsError
-from limner.data.cache import building
+from limner.data.cache import building, mark_used
 from limner.picture.images import from_bytes
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def latent_set(pictures: PictureSet, coder: Autoencoder, progress: Progress | No
     if not _is_whole(shapes, folder):
         with building(folder, partial(_is_whole, shapes), "the latents are") as temporary:
             _encode(pictures, coder, temporary, shapes, progress or (lambda *_: None))
+    mark_used(folder)
     return pictures.holding([_mapped(folder, shape) for shape in shapes])
 
 

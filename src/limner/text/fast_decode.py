@@ -39,6 +39,7 @@ from limner.core.config import (
 from limner.core.embeddings import RootMeanSquareNorm
 from limner.core.errors import ContextError
 from limner.core.layers import Block
+from limner.core.places import cache_folder
 from limner.core.positions import rotary_frequencies, rotation, sinusoidal
 from limner.core.transformer import Transformer
 
@@ -47,14 +48,6 @@ WORTH_BUILDING = 60e9  # bytes to be read: some five seconds of torch, about wha
 FEWEST_STEPS = 4  # handing the weights over takes a few milliseconds
 
 # ── the routine: found, or compiled ────────────────────────────────────────────────────────────────────────
-
-
-def cache_folder() -> Path:
-    """Where compiled routines are kept: ``$LIMNER_CACHE/native``, or in the cache folder of the person."""
-    own = os.environ.get("LIMNER_CACHE")
-    if own:
-        return Path(own) / "native"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / "native"
 
 
 def compiler() -> str | None:
@@ -76,7 +69,7 @@ def _library_path() -> Path:
     except OSError:
         processor = platform.processor()
     made_of = _source().read_bytes() + f"{platform.platform()} {platform.machine()} {processor}".encode()
-    return cache_folder() / f"decode-{hashlib.sha256(made_of).hexdigest()[:20]}.so"
+    return cache_folder("native") / f"decode-{hashlib.sha256(made_of).hexdigest()[:20]}.so"
 
 
 @remember

@@ -22,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError, TrainingError, suggest
+from limner.core.places import cache_folder
 from limner.data.picture_batches import PictureBatches
 from limner.data.picture_shards import PictureSet
 from limner.picture.autoencoder import (
@@ -42,7 +43,6 @@ from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, tra
 from limner.train.resuming import changed_on_the_way, check_same, finished, open_run
 from limner.train.run import RunFolder
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
-from limner.train.text import cache_folder
 
 Batches = Callable[[int], Tensor]
 Progress = Callable[[str, int, int], None]
@@ -388,7 +388,7 @@ def start(
     corpus = None
     if batches is None:
         _check_plan(plan)
-        cache = (cache or cache_folder().with_name("pictures")).absolute()
+        cache = (cache or cache_folder("pictures")).absolute()
         plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
         if given.get("steps") is None and given.get("minutes") is None:
             given["minutes"] = DEFAULT_MINUTES

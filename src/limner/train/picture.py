@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from limner.core.errors import ConfigError, ContextError, TrainingError, suggest
+from limner.core.places import cache_folder
 from limner.data.picture_batches import PictureBatch, PictureBatches
 from limner.data.picture_shards import PictureSet
 from limner.picture import process
@@ -53,7 +54,6 @@ from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, tra
 from limner.train.resuming import changed_on_the_way, check_same, finished, open_run
 from limner.train.run import RunFolder, last_event, read_events
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
-from limner.train.text import cache_folder
 from limner.weights.folder import load_model, save_model
 from limner.weights.tensors import empty, fill
 
@@ -725,7 +725,7 @@ def start(
         ContextError: a prompt longer than the model will read.
         TrainingError: the folder holds a run already or cannot be written.
     """
-    cache = (cache or cache_folder().with_name("pictures")).absolute()
+    cache = (cache or cache_folder("pictures")).absolute()
     plan = replace(plan, data=tuple(path.absolute() for path in plan.data))
     RunFolder.check_new(out)
     check_drawn(plan.drawn, plan.picture.pixels)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
@@ -22,6 +21,7 @@ from torch import Tensor
 from limner.core.config import ModelConfig
 from limner.core.errors import ConfigError, counted, suggest
 from limner.core.output import next_token_loss
+from limner.core.places import cache_folder
 from limner.core.transformer import Transformer
 from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
 from limner.data.batches import check_length
@@ -158,13 +158,6 @@ class TextPlan:
 
 
 # ── choosing what is not given ─────────────────────────────────────────────────────────────────────────
-
-
-def cache_folder() -> Path:
-    """Where prepared corpora are kept: ``$LIMNER_CACHE``, or the cache folder of the person."""
-    if own := os.environ.get("LIMNER_CACHE"):
-        return Path(own) / "corpora"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / "corpora"
 
 
 def wanted_tokenizer(plan: TextPlan) -> Tokenizer | TokenizerPlan:
@@ -587,14 +580,14 @@ def start(
     Args:
         plan: what is wanted.
         out: the run folder, new.
-        cache: where prepared corpora are kept; by default ``cache_folder()``.
+        cache: where prepared corpora are kept; by default ``cache_folder("corpora")``.
         progress: called while the data are read, with what is done, bytes read and bytes to read.
     Raises:
         DataError: data that cannot be read or are too little.
         ConfigError: settings that cannot be used.
         TrainingError: the folder holds a run already or cannot be written.
     """
-    cache = (cache or cache_folder()).absolute()
+    cache = (cache or cache_folder("corpora")).absolute()
     plan = replace(
         plan, data=tuple(p.absolute() for p in plan.data), train_only=tuple(p.absolute() for p in plan.train_only)
     )

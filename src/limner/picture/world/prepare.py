@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import ConfigError
-from limner.data.cache import building
+from limner.data.cache import building, mark_used
 from limner.data.picture_shards import PictureSet, PictureSetWriter
 from limner.picture.world.draw import SIZES
 
@@ -85,6 +85,7 @@ def prepare_drawn(plan: DrawnPlan, cache: Path, *, workers: int = 0, progress: P
     if not reused:
         with building(folder, _is_whole, "the pictures are") as temporary:
             _draw_all(plan, temporary, workers or _cores(), progress or (lambda *_: None))
+    mark_used(folder)
     return DrawnData(PictureSet.open(folder / "train"), PictureSet.open(folder / "validation"), reused)
 
 
