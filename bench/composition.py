@@ -54,6 +54,7 @@ def spread(found: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return {
         name: {"mean": statistics.fmean(some), "deviation": statistics.stdev(some) if len(some) > 1 else 0.0}
         for name, some in values.items()
+        if None not in some  # too few pictures to ask for it
     }
 
 
@@ -69,12 +70,20 @@ def main() -> None:
     chosen = parser.parse_args()
 
     from limner.cli.prompt import open_painter
+    from limner.core.errors import LimnerError
     from limner.picture.composition import measure_generator
+    from limner.picture.painting import PaintSettings
     from limner.picture.sheet import contact_sheet
 
     found = []
-    for number, model in enumerate(chosen.models):
-        generator = open_painter(model, dtype="auto")
+    try:
+        painters = [
+            open_painter(model, dtype="auto") for model in chosen.models
+        ]  # what is no model is told before hours pass
+        PaintSettings(steps=chosen.steps, guidance=chosen.guidance)
+    except LimnerError as problem:
+        parser.error(str(problem))
+    for number, (model, generator) in enumerate(zip(chosen.models, painters, strict=True)):
         composition = measure_generator(
             generator, steps=chosen.steps, guidance=chosen.guidance, pictures=chosen.pictures, seed=chosen.seed
         )

@@ -65,6 +65,13 @@ def test_the_last_line_has_the_fractions(limner: Limner, tmp_path: Path) -> None
     assert values["ceilings"]["classifier"]["heldout_triples"] == 1.0
     with Image.open(sheet) as image:
         assert image.width > 1000
+    assert str(sheet) in result.stderr
+    before = sheet.read_bytes()
+    again = limner("eval", "picture", "square", "--pictures", 7, "--steps", 1, "--out", sheet)
+    assert again.exit_code == 2
+    assert f"{sheet} is there already" in again.stderr
+    assert sheet.read_bytes() == before
+    assert limner("eval", "picture", "square", "--pictures", 7, "--steps", 1, "--out", sheet, "--force").exit_code == 0
 
 
 def test_a_table_says_the_same(limner: Limner) -> None:

@@ -158,6 +158,19 @@ def test_from_a_picture_and_within_a_mask(paint: Limner, here: Path, painter: Pi
     assert read_settings(here / "half.png")["from"]["path"] == "start.png"
 
 
+def test_a_transparent_mask_lets_the_picture_stay(paint: Limner, here: Path) -> None:
+    save_png(drawing(), here / "start.png", {})
+    layer = Image.new("RGBA", (SIDE, SIDE), (0, 0, 0, 0))
+    layer.paste((255, 255, 255, 255), (0, 0, SIDE // 2, SIDE))
+    layer.save(here / "layer.png")
+    save_png(left_half(), here / "mask.png", {})
+    for mask in ("mask", "layer"):
+        done = paint(FOX, "--seed", 1, "--from", "start.png", "--mask", f"{mask}.png", "-o", f"{mask}-fox.png")
+        assert done.exit_code == 0
+    assert read_picture(here / "mask-fox.png").tobytes() == read_picture(here / "layer-fox.png").tobytes()
+    assert paint("--again", "layer-fox.png", "-o", "again.png").stderr == ""
+
+
 def test_a_larger_picture_and_its_mask_are_fitted_alike(paint: Limner, here: Path) -> None:
     big = (5 * SIDE, 3 * SIDE)
     save_png(drawing(size=big), here / "start.png", {})
@@ -303,6 +316,7 @@ def test_a_picture_that_was_cut_off_is_refused_before_it_is_painted(paint: Limne
         ({"steps": "many"}, "steps 'many', but"),
         ({"height": "x"}, "height 'x', but"),
         ({"guidance": None}, "guidance None, but"),
+        ({"guidance": 10**400}, "guidance is beyond all floats, but it goes from 0"),
         ({"prompt": None}, "prompt None, but"),
         ({"seed": True}, "seed True, but"),
         ({"from": 3}, "from 3, but"),
@@ -324,6 +338,15 @@ def test_settings_that_were_changed_are_refused(
 
 
 # ── the filmstrip ────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_filmstrip_that_cannot_be_written_costs_no_picture(paint: Limner, here: Path) -> None:
+    (here / "taken").write_text("a file")
+    result = paint(FOX, "--seed", 3, "-o", "fox.png", "--filmstrip", "taken/film.png")
+    assert result.exit_code == 2
+    assert result.stdout.strip() == "fox.png", "it is there, and named"
+    assert "taken/film.png cannot be written: taken is no folder" in result.stderr
+    assert (here / "fox.png").is_file()
 
 
 def test_a_filmstrip_beside_each_picture(paint: Limner, here: Path) -> None:
@@ -467,7 +490,7 @@ def test_a_full_disk_loses_nothing(painter_folder: Path, here: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=here)
     assert done.returncode == 2
     assert done.stderr == (
-        "DataError: fox.png cannot be written: File too large. Make room or choose another place with -o. "
+        "DataError: fox.png cannot be written: File too large. Make room or choose another place. "
         "--seed 41 paints it again.\n"
     )
     assert done.stdout == ""

@@ -497,6 +497,35 @@ class TestTars:
         with pytest.raises(DataError, match="1 broken tar"):
             read(tmp_path)
 
+    @pytest.mark.parametrize("rest", [0, 200])
+    def test_cut_between_two_files_or_in_a_header(self, tmp_path: Path, rest: int) -> None:
+        """Where the library that reads tars takes the cut for the end."""
+        whole = tar_of(tmp_path / "a.tar", {"1.png": self.RED, "1.txt": b"red", "2.png": self.BLUE, "2.txt": b"blue"})
+        assert read(tmp_path)[1].skips == []
+        header = whole.read_bytes().index(b"2.png")
+        whole.write_bytes(whole.read_bytes()[: header + rest])
+        found, report = read(tmp_path)
+        assert len(found) == 1
+        assert "a.tar: not a sound tar after 2 members (it ends without its end mark" in report.summary()
+
+
+@pytest.mark.parametrize("captions_are", ["auto", "folder", "none"])
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_what_a_table_names_beside_a_picture_is_no_picture(tmp_path: Path, captions_are: str, ending: str) -> None:
+    """Masks, as ``limner data picturebook --masks`` writes them."""
+    (tmp_path / "masks").mkdir()
+    rows = [("file_name", "text", "mask_file_name"), ("a.png", "a fox", "masks/a.png"), ("masks/own.png", "a mask", "")]
+    for name in ("a.png", "masks/a.png", "masks/own.png"):
+        (tmp_path / name).write_bytes(encoded(plain()))
+    if ending == "csv":
+        told = "".join(",".join(row) + "\n" for row in rows)
+    else:
+        told = "".join(json.dumps(dict(zip(rows[0], row, strict=True))) + "\n" for row in rows[1:])
+    (tmp_path / f"metadata.{ending}").write_text(told)
+    found, report = read(tmp_path, captions=captions_are)
+    assert sorted(name for name, *_ in found) == ["a.png", "own.png"]
+    assert report.skips == []
+
 
 def test_very_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MAX_FILE", 1000)

@@ -223,7 +223,20 @@ def test_intervals_are_wilsons() -> None:
     assert Share(8, 10).interval == pytest.approx((0.4902, 0.9433), abs=1e-4)
     assert Share(0, 10).interval == pytest.approx((0.0, 0.2775), abs=1e-4)
     assert Share().interval == (0.0, 1.0)
+    assert (Share(0, 3).interval[0], Share(3, 3).interval[1]) == (0.0, 1.0)
+    assert (Share(1, 2).known, Share().known) == (0.5, None)
+    assert (str(Share(1, 2)), str(Share())) == ("50.0%", "–")
     assert Share(1, 2) + Share(2, 3) == Share(3, 5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_was_not_asked_is_not_told_as_wrong(judge: Judge) -> None:
+    values = measure(drawer(1, 5), size=SIDE, pictures=len(GROUPS), seed=5, judge=judge).to_dict()
+    kinds = [values[f"relation_{name}"] for name in ("left_of", "next_to", "on")]
+    assert None in kinds, "two pictures cannot have three relations"
+    assert values["relations"] is not None
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert "binding" not in spread([values | {"binding": None}])
 
 
 def test_the_frechet_distance_of_two_normals() -> None:

@@ -197,7 +197,7 @@ except DataError as problem:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == (
-        f"{tmp_path / 'fox.png'} cannot be written: File too large. Make room or choose another place with -o.\n"
+        f"{tmp_path / 'fox.png'} cannot be written: File too large. Make room or choose another place.\n"
     )
     assert [file.name for file in tmp_path.iterdir()] == ["fox.png"]
     assert (tmp_path / "fox.png").read_bytes() == before

@@ -82,8 +82,8 @@ def test_the_bundled_painter_listens_on_pictures_that_it_has_never_seen(tmp_path
     def read(captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         return pad([painter.read_prompt(text) for text in captions], length)
 
-    own, others = listening(painter.model, fresh.validation, read, 32)
-    assert others > 1.3 * own, "its own caption says what is in a picture"
+    heard = listening(painter.model, fresh.validation, read, 32)
+    assert heard["loss_other_captions"] > 1.3 * heard["loss"], "its own caption says what is in a picture"
 
 
 def test_a_run_of_no_recipe_is_not_bundled(tmp_path: Path) -> None:

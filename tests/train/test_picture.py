@@ -26,7 +26,7 @@ from limner.train import picture
 from limner.train.autoencoder import AutoencoderPictures, AutoencoderPlan
 from limner.train.autoencoder import start as start_autoencoder
 from limner.train.loop import Watcher
-from limner.train.picture import PicturePlan, PictureRun, PictureSettings, go_on, listening, start
+from limner.train.picture import PicturePlan, PictureRun, PictureSettings, exchanged, go_on, listening, start
 from tests.train import toy
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
@@ -219,8 +219,29 @@ def test_shuffled_captions_say_nothing_to_a_new_model(squares: Path, tmp_path: P
 
     torch.manual_seed(0)
     model = PictureModel(run.choice.config).eval()
-    matched, shuffled = listening(model, run.corpus.validation, run.read, 32)
-    assert matched == pytest.approx(shuffled)  # it predicts 0, whatever it reads
+    heard = listening(model, run.corpus.validation, run.read, 32)
+    assert heard["loss"] == pytest.approx(heard["loss_other_captions"])  # it predicts 0, whatever it reads
+
+
+def test_the_other_caption_is_another_one() -> None:
+    assert exchanged(["a", "b", "c"], []) == ["b", "c", "a"]
+    assert exchanged(["a", "a", "b"], []) == ["b", "b", "a"], "a neighbour with the same caption is passed over"
+    assert exchanged(["a"], ["a", "b"]) == ["b"], "one held-back picture"
+    assert exchanged(["a", "a"], ["a"]) is None
+
+
+def test_a_few_pictures_and_one_caption_are_judged_as_far_as_they_can_be(squares: Path, tmp_path: Path) -> None:
+    few = tmp_path / "few"
+    few.mkdir()
+    for file in sorted(squares.iterdir())[:24]:
+        (few / file.name).write_bytes(file.read_bytes())
+    heard = begin(few, tmp_path / "run", "steps=12", "learning_rate=0.01", "context_length=24").train().best
+    assert heard["loss_other_captions"] != heard["loss"], "of one held-back picture"
+    for file in few.glob("*.txt"):
+        file.write_text("a square")
+    heard = begin(few, tmp_path / "same", "steps=1", "context_length=24").train().best
+    assert "loss" in heard
+    assert "loss_other_captions" not in heard
 
 
 @pytest.mark.parametrize(
@@ -237,8 +258,8 @@ def test_every_prediction_trains(squares: Path, tmp_path: Path, changes: tuple[s
     from limner.picture.denoiser import PictureModel
 
     torch.manual_seed(run.choice.settings.seed)
-    new, _ = listening(PictureModel(run.choice.config).eval(), run.corpus.validation, run.read, 19)
-    assert run.train().best["loss"] < 0.9 * new
+    new = listening(PictureModel(run.choice.config).eval(), run.corpus.validation, run.read, 19)
+    assert run.train().best["loss"] < 0.9 * new["loss"]
 
 
 def test_aspect_buckets_train_together(squares: Path, tmp_path: Path) -> None:

@@ -46,19 +46,23 @@ def cache(
         for one in kept:
             remove_kept(one)
     if as_json:
-        told = {"kept": [one.to_dict() for one in kept], "bytes": sum(one.bytes for one in kept), "removed": clear}
+        listed = "removed" if clear else "kept"
+        told = {listed: [one.to_dict() for one in kept], "bytes": sum(one.bytes for one in kept)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return
-    _show(kept, now, removed=clear, all_of_it=folder is None)
+    nothing = "Nothing of limner's is kept there." if folder is not None else "Nothing is kept here."
+    if unused is not None:
+        nothing = f"Nothing was unused for {unused:g} days."
+    _show(kept, now, nothing, removed=clear)
 
 
-def _show(kept: Sequence[Kept], now: float, *, removed: bool, all_of_it: bool) -> None:
+def _show(kept: Sequence[Kept], now: float, nothing: str, *, removed: bool) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     if not kept:
-        Console(stderr=True).print("Nothing is kept here." if all_of_it else "Nothing of limner's is kept there.")
+        Console(stderr=True).print(nothing)
         return
     console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
@@ -74,7 +78,9 @@ def _show(kept: Sequence[Kept], now: float, *, removed: bool, all_of_it: bool) -
 
 
 def _size(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def _ago(seconds: float) -> str:

@@ -140,6 +140,7 @@ def picture_model(
         Path | None,
         typer.Option("--out", "-o", help="Write a PNG of the first 64 pictures, none picked, and of failures."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.")] = "cpu",
     threads: Annotated[int | None, typer.Option(help="Processor threads.", show_default="as torch chooses")] = None,
 ) -> None:
@@ -157,7 +158,7 @@ def picture_model(
 
     PaintSettings(steps=steps, guidance=guidance)  # what is wrong is told before anything is opened or thought out
     if out is not None:
-        _check_sheet(out)
+        _check_sheet(out, force)
     generator = open_painter(model, device=device, dtype="auto", threads=threads)
     with _progress("painting", pictures) as advance:
         found = measure_generator(
@@ -176,13 +177,16 @@ def picture_model(
         _print_composition(found)
     if out is not None:  # last: where it cannot be written, the numbers are not lost
         save_png(contact_sheet(found), out, {"measured": dict(found.made_with)})
+        print(f"The first pictures and the failures are in {out}.", file=sys.stderr)
 
 
-def _check_sheet(out: Path) -> None:
+def _check_sheet(out: Path, force: bool) -> None:
     if out.is_dir() or out.suffix.lower() != ".png":
         raise ConfigError(f"out is {str(out)!r}, but a sheet is written as PNG. Name a .png file.")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"out is {str(out)!r}, but there is no such folder to write into. Make it first.")
+    if out.exists() and not force:
+        raise ConfigError(f"{out} is there already, but nothing is overwritten. Choose another -o, or add --force.")
 
 
 ROWS = {
@@ -210,27 +214,26 @@ def _print_composition(found: Composition) -> None:
             low, high = joint.interval
             table.add_row(
                 label,
-                f"{joint.value:.1%}",
+                str(joint),
                 f"{low:.0%}–{high:.0%}",
-                *(f"{shares[group][name].value:.1%}" for name in SINGLES),
+                *(str(shares[group][name]) for name in SINGLES),
                 "" if group in OF_TWO else f"{product_of_singles(shares, (group,)):.1%}",
-                f"{ceiling.value:.1%}",
+                str(ceiling),
             )
         console.print(table)
-        relations = [
-            f"{name} {pooled(shares, OF_TWO, name).value:.1%}" for name in ("relation", "left of", "next to", "on")
-        ]
+        relations = [f"{name} {pooled(shares, OF_TWO, name)}" for name in ("relation", "left of", "next to", "on")]
         bound = pooled(shares, OF_TWO, "bound")
         console.print(f"animals where they should stand: {', '.join(relations)}")
-        console.print(
-            f"of {bound.asked} pictures with both animals, hats and colours, {bound.value:.1%} have each on its own"
-        )
+        if bound.asked:
+            console.print(
+                f"of {bound.asked} pictures with both animals, hats and colours, {bound} have each on its own"
+            )
         if "background" in shares["settings"]:
-            place, hour = (shares["settings"][name].value for name in ("background", "time"))
-            console.print(f"place {place:.1%}, hour {hour:.1%}")
+            place, hour = (shares["settings"][name] for name in ("background", "time"))
+            console.print(f"place {place}, hour {hour}")
     console.print(
         f"{found.pictures} pictures of {found.size} × {found.size}; chance {CHANCE:.2%}, against another's prompt "
-        f"{found.shuffled.value:.1%}; both judges read {found.agreement.value:.1%} alike"
+        f"{found.shuffled}; both judges read {found.agreement} alike"
     )
     console.print(f"the classifier's ceiling at this size, by its card: {found.judge_ceiling:.2%}")
     console.print(f"probe-FID {found.probe_fid:.4f} (between two sets of drawings {found.probe_fid_floor:.4f})")

@@ -264,7 +264,7 @@ class Inputs:
         paths = [("from", start)]
         masked = None
         if mask is not None:
-            masked = read_picture(mask)
+            masked = read_picture(mask, ground="black")
             if masked.size != picture.size:
                 raise DataError(
                     f"{mask} is {masked.width} × {masked.height} (width × height), but {start} is {picture.width} × "
@@ -458,21 +458,25 @@ def _paint_all(
         for number, picture in enumerate(pictures):
             noted = inputs.note(picture, model)
             _save(noted, [noted.image], paths[number])
-            beside = {}
-            if recorder is not None:
-                beside["filmstrip"] = strips[number]
-                save_png(filmstrip(generator, picture, recorder), strips[number], {"filmstrip": noted.settings})
-                recorder.values.clear()
-            if watch is not None:
-                seen = watch.trace(noted)
-                watch.clear()
-                if traces:
-                    beside["trace"] = traces[number]
-                    seen.save(traces[number])
-                if reports:
-                    beside["report"] = reports[number]
-                    found = picture_interventions(generator, picture, start=inputs.start, mask=inputs.mask)
-                    write_report(seen, reports[number], extra=found)
+            beside: dict[str, Path] = {}
+            try:
+                if recorder is not None:
+                    save_png(filmstrip(generator, picture, recorder), strips[number], {"filmstrip": noted.settings})
+                    beside["filmstrip"] = strips[number]
+                    recorder.values.clear()
+                if watch is not None:
+                    seen = watch.trace(noted)
+                    watch.clear()
+                    if traces:
+                        seen.save(traces[number])
+                        beside["trace"] = traces[number]
+                    if reports:
+                        found = picture_interventions(generator, picture, start=inputs.start, mask=inputs.mask)
+                        write_report(seen, reports[number], extra=found)
+                        beside["report"] = reports[number]
+            except (LimnerError, OSError):
+                report.tell(paths[number], noted, beside)  # what is there is named before what is not
+                raise
             report.tell(paths[number], noted, beside)
 
 

@@ -11,6 +11,8 @@ import typer
 from limner.core.errors import ConfigError, counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from limner.train.autoencoder import AutoencoderPlan, AutoencoderRun
     from limner.train.loop import Outcome
     from limner.train.picture import PicturePlan, PictureRun
@@ -406,9 +408,12 @@ def _tell(run: TextRun | PictureRun | AutoencoderRun, outcome: Outcome, *, json:
             file=sys.stderr,
         )
     if run.folder.model.exists():
-        numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in outcome.best.items())
+        told = {name: value for name, value in outcome.best.items() if name not in JUDGED}
+        numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in told.items())
         held_back = "text" if _kind(run) == "text" else "pictures"
         print(f"The model is in {run.folder.model} ({numbers} on held-back {held_back}).", file=sys.stderr)
+        for sentence in _judged(outcome.best):
+            print(sentence, file=sys.stderr)
         print(f"  {_next(run)}", file=sys.stderr)
     if json:
         result = {
@@ -424,6 +429,24 @@ def _tell(run: TextRun | PictureRun | AutoencoderRun, outcome: Outcome, *, json:
         print(dumps(result))
     if outcome.reason == "interrupted":
         raise typer.Exit(130)
+
+
+JUDGED = ("loss_other_captions", "painted_to_nearest", "held_back_to_nearest")
+LISTENS, REPEATS = 1.02, 0.5  # times the loss with its own caption; times the distance of held-back pictures
+
+
+def _judged(best: Mapping[str, float]) -> Iterator[str]:
+    """Whether a picture model listens to its prompt, and whether it repeats what it learned from."""
+    own, other = best.get("loss"), best.get("loss_other_captions")
+    if own is not None and other is not None:
+        does = "It listens to its prompt" if other > LISTENS * own else "It does not listen to its prompt yet"
+        yield f"{does}: with the captions of other pictures the loss is {other:.4f}."
+    painted, held_back = best.get("painted_to_nearest"), best.get("held_back_to_nearest")
+    if painted is not None and held_back is not None:
+        does = (
+            "It may repeat pictures that it learned from" if painted < REPEATS * held_back else "It repeats no picture"
+        )
+        yield f"{does}: what it paints is {painted:.3f} from the nearest of them, held-back pictures {held_back:.3f}."
 
 
 def _next(run: TextRun | PictureRun | AutoencoderRun) -> str:

@@ -13,7 +13,7 @@ import json
 import os
 import posixpath
 import tarfile
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
@@ -43,6 +43,7 @@ TABLES = (".csv", ".jsonl")
 ENDINGS = (*PICTURES, *SIDECARS, *TABLES, ".parquet", ".tar")
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_path", "path")
 CAPTION_COLUMNS = ("text", "caption", "captions", "prompt", "description", "sentence", "sentences")
+BESIDE = "_file_name"  # how columns end that name other files of a picture, as Hugging Face's image folders have them
 IMAGE_COLUMNS = ("image", "img", "picture", "jpg", "png", "webp")
 MAX_FILE = 256 << 20  # bytes of one picture
 MAX_SIDECAR = 1 << 20  # bytes of captions of one picture
@@ -196,6 +197,7 @@ def find_pictures(
         DataError: a path does not exist, or several columns of a table might hold the captions.
     """
     files = PictureFiles()
+    tables: list[Source] = []
     stems: set[str] = set()
     known: set[str] = set()
     for source in find_sources(paths, report, passing=passing, endings=ENDINGS):
@@ -206,24 +208,39 @@ def find_pictures(
             files.sources.append(source)
         elif source.kind == ".tar" or (source.kind == ".parquet" and not _is_table(source)):
             files.sources.append(source)
+        elif source.kind not in SIDECARS:
+            tables.append(source)
         elif options.captions == "auto":
             files.others.append(source)
-            if source.kind in SIDECARS:
-                stem = os.path.splitext(path)[0]
-                if stem not in files.sidecars or source.kind == ".txt":
-                    files.sidecars[stem] = source
+            stem = os.path.splitext(path)[0]
+            if stem not in files.sidecars or source.kind == ".txt":
+                files.sidecars[stem] = source
     for source in files.others:
-        if source.kind in SIDECARS:
-            if os.path.splitext(os.path.abspath(source.path))[0] not in stems:
-                report.skip(source.path, "no picture", "has no picture of the same name beside it")
-        else:
+        if os.path.splitext(os.path.abspath(source.path))[0] not in stems:
+            report.skip(source.path, "no picture", "has no picture of the same name beside it")
+    if options.captions == "auto":
+        files.others += tables
+        for source in tables:
             with unpacked_file(source) as path_:
                 _read_table(source, path_, options, files.table, report)
+        not_pictures = files.table
+    else:  # tables are asked for one thing alone
+        not_pictures = _beside_pictures(tables)
+    files.sources = [one for one in files.sources if not not_pictures.is_beside(os.path.abspath(one.path))]
     for path in files.table.paths():  # pictures that lie elsewhere
         kind = os.path.splitext(path)[1].lower()
         if path not in known and kind in PICTURES and os.path.isfile(path) and (size := os.path.getsize(path)):
             files.sources.append(Source(Path(path), size, kind))
     return files
+
+
+def _beside_pictures(tables: Iterable[Source]) -> CaptionTable:
+    """What tables name beside pictures, where their captions are not asked for and what is wrong with them does not matter."""
+    found = CaptionTable()
+    for source in tables:
+        with suppress(BrokenFileError, DataError, MissingExtraError), unpacked_file(source) as path:
+            _read_table(source, path, PictureOptions(), found, PictureReport())
+    return found
 
 
 # ── captions ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -234,6 +251,7 @@ class CaptionTable:
 
     def __init__(self) -> None:
         self._rows: dict[str, tuple[str, ...]] = {}
+        self._beside: set[str] = set()
         self._tables: list[tuple[str, set[str]]] = []  # the paths that each table names
 
     def begin(self, name: str) -> None:
@@ -243,6 +261,14 @@ class CaptionTable:
     def add(self, path: str, captions: tuple[str, ...]) -> None:
         self._tables[-1][1].add(path)
         self._rows[path] = tuple(dict.fromkeys((*self._rows.get(path, ()), *captions)))
+
+    def add_beside(self, path: str) -> None:
+        """A file that a row names beside its picture, such as a mask, is none to learn from."""
+        self._beside.add(path)
+
+    def is_beside(self, path: str) -> bool:
+        """Whether a row names this file beside its picture, and none as its picture."""
+        return path in self._beside and path not in self._rows
 
     def get(self, path: str) -> tuple[str, ...]:
         """The captions of the picture, none if no row names it."""
@@ -389,6 +415,7 @@ def _take(
 ) -> None:
     """Take rows in; the first decides on the columns."""
     columns: tuple[str, str] | None = None
+    beside: list[str] = []
     table.begin(name)
     for number, record in records:
         if not isinstance(record, dict):
@@ -397,8 +424,12 @@ def _take(
         if columns is None:
             every = [key for key in record if isinstance(key, str)]
             file = _file_column(every)
+            beside = [key for key in every if key.endswith(BESIDE) and key != file]
             textual = [key for key in every if _clean(record[key]) and not _is_number(record[key])]
             columns = file, _caption_column(name, textual, every, options, file)
+        for other in (record.get(key) for key in beside):
+            if isinstance(other, str) and other.strip() and "\0" not in other:
+                table.add_beside(place(other.replace("\\", "/")))
         file_name, value = record.get(columns[0]), record.get(columns[1])
         if not isinstance(file_name, str) or not file_name.strip() or "\0" in file_name:
             lines.bad("missing column", f"no file name under {columns[0]!r}", number)
@@ -540,8 +571,17 @@ def _members(source: Source, count: Callable[[int], None]) -> Iterator[tuple[tar
                     yield tar, member, name
                 if plain:
                     count(member.size)
+            if plain and not _ended(tar):
+                raise ValueError("it ends without its end mark, so it may have been cut off")
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise BrokenFileError("broken tar", f"not a sound tar after {number:,} members ({error})") from None
+
+
+def _ended(tar: tarfile.TarFile) -> bool:
+    """Whether reading came to the empty block that ends a tar; ``tarfile`` takes a cut between two files for an end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
@@ -568,6 +608,8 @@ def _read_tar(
                 report.skip(
                     shown, "unsupported ending", f"has the ending {kind or '(none)'}, not {', '.join(PICTURES)}"
                 )
+            continue
+        if packed.table.is_beside(name):
             continue
         place = os.path.abspath(os.path.join(outside, name))
         used.add(place)

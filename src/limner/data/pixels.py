@@ -97,8 +97,8 @@ def one_at_a_time(image: ImageFile) -> AbstractContextManager[object]:
     return _ONE_LARGE if held(image) > LARGE else nullcontext()
 
 
-def to_rgb(image: ImageFile) -> Image:
-    """Decode: 8-bit RGB, turned as its EXIF says, on white where it is transparent; the first frame of several.
+def to_rgb(image: ImageFile, ground: str = "white") -> Image:
+    """Decode: 8-bit RGB, turned as its EXIF says, on the ground's colour where it is transparent; the first frame of several.
 
     CMYK is converted by its numbers, without a colour profile.
 
@@ -107,7 +107,7 @@ def to_rgb(image: ImageFile) -> Image:
     """
     with _decoding():
         image.load()
-        return on_white(_turned(image))
+        return opaque(_turned(image), ground)
 
 
 def _turned(image: Image) -> Image:
@@ -136,19 +136,19 @@ def _eight_bits(image: Image) -> Image:
     return PIL.Image.fromarray((values >> 8).astype(np.uint8))
 
 
-def on_white(image: Image) -> Image:
-    """8-bit RGB of whatever a picture holds, on white where it is transparent."""
+def opaque(image: Image, ground: str = "white") -> Image:
+    """8-bit RGB of whatever a picture holds, on the ground's colour where it is transparent."""
     import PIL.Image
 
     image = _eight_bits(image)
     if not image.has_transparency_data:
         return image.convert("RGB")
-    white = PIL.Image.new("RGB", image.size, "white")
+    whole = PIL.Image.new("RGB", image.size, ground)
     rows = max(1, _STRIP // image.width)
     for top in range(0, image.height, rows):  # in strips, for three copies of a large picture are too many
         strip = image.crop((0, top, image.width, min(top + rows, image.height))).convert("RGBA")
-        white.paste(strip, (0, top), strip.getchannel("A"))
-    return white
+        whole.paste(strip, (0, top), strip.getchannel("A"))
+    return whole
 
 
 @contextmanager

@@ -134,7 +134,7 @@ class PictureReport(ReadReport):
             self.skips.append(Skip(str(path), kind, detail, count))  # one example of each reason is always kept
         super().skip(path, kind, detail, count)
 
-    def summary(self, most: int = 5) -> str:
+    def summary(self, most: int = 20) -> str:
         """A few lines for people: one of counts, then notes, then each reason to skip something with one example."""
         told = f" with {counted(self.captions, 'caption')}" if self.captions else ""
         head = (

@@ -84,10 +84,18 @@ class Share:
     def __add__(self, other: Share) -> Share:
         return Share(self.right + other.right, self.asked + other.asked)
 
+    def __str__(self) -> str:
+        return f"{self.value:.1%}" if self.asked else "–"
+
     @property
     def value(self) -> float:
-        """From 0 to 1."""
+        """From 0 to 1; 0 where nothing was asked."""
         return self.right / max(1, self.asked)
+
+    @property
+    def known(self) -> float | None:
+        """The value, or None where nothing was asked."""
+        return self.value if self.asked else None
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -97,7 +105,7 @@ class Share:
         z, n, p = 1.959964, self.asked, self.value
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return max(0.0, middle - half) if self.right else 0.0, min(1.0, middle + half) if self.right < n else 1.0
 
 
 Shares = dict[str, dict[str, Share]]  # group → what is asked of a picture → how often it is right
@@ -150,27 +158,27 @@ class Composition:
     made_with: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; shares as fractions, the classifier's at the top."""
+        """Plain JSON values; shares as fractions, the classifier's at the top; None of what was not asked."""
         judged = {name: summary(shares) for name, shares in self.shares.items()}
         main, *others = judged
         return {
-            **{name: share.value for name, share in judged[main].items()},
+            **{name: share.known for name, share in judged[main].items()},
             "product": product_of_singles(self.shares[main], OF_ONE),
             "chance": CHANCE,
             "judge_ceiling": self.judge_ceiling,
-            "shuffled": self.shuffled.value,
-            "agreement": self.agreement.value,
+            "shuffled": self.shuffled.known,
+            "agreement": self.agreement.known,
             "probe_fid": self.probe_fid,
             "probe_fid_floor": self.probe_fid_floor,
             "intervals": {name: list(share.interval) for name, share in judged[main].items()},
-            **{judge: {name: share.value for name, share in judged[judge].items()} for judge in others},
+            **{judge: {name: share.known for name, share in judged[judge].items()} for judge in others},
             "ceilings": {
-                judge: {name: share.value for name, share in summary(shares).items()}
+                judge: {name: share.known for name, share in summary(shares).items()}
                 for judge, shares in self.ceilings.items()
             },
             "groups": {
                 judge: {
-                    group: {what: share.value for what, share in found.items()}
+                    group: {what: share.known for what, share in found.items()}
                     | {"product": product_of_singles(shares, (group,)), "pictures": found["joint"].asked}
                     for group, found in shares.items()
                 }

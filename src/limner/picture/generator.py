@@ -485,7 +485,7 @@ class PictureGenerator:
                 f"the mask is {mask.width} × {mask.height}, but the picture is {start.width} × {start.height} (width × "
                 "height). Make them the same size."
             )
-        wanted = to_tensor(mask).mean(dim=1, keepdim=True).to(self.device) > 0
+        wanted = _white(mask).to(self.device)
         if not wanted.any():
             raise DataError("the mask is black everywhere, but white says where to paint. Make a part of it white.")
         factor = self.config.factor
@@ -636,6 +636,11 @@ def check_described(described: Mapping[str, Any]) -> None:
         )
 
 
+def _white(mask: Image.Image) -> Tensor:
+    """Where a mask is white, shape (1, 1, height, width); nowhere where it is transparent."""
+    return to_tensor(mask, ground="black").mean(dim=1, keepdim=True) > 0
+
+
 def _mask_digest(open: Tensor) -> str:
     return pixel_digest(to_image(open[0].float().expand(3, -1, -1) * 2 - 1))
 
@@ -652,7 +657,7 @@ def _check_given(name: str, known: Any, image: Image.Image | None) -> None:
     path = f" ({known['path']})" if "path" in known else ""
     if image is None:
         raise DataError(f"the picture was painted with {what}{path}, but none is given. Give the same one.")
-    found = pixel_digest(image) if name == "from" else _mask_digest(to_tensor(image).mean(dim=1, keepdim=True) > 0)
+    found = pixel_digest(image) if name == "from" else _mask_digest(_white(image))
     if found != known.get("pixels"):
         raise DataError(f"the picture was painted with {what}{path} that had other pixels. Give the same one.")
 

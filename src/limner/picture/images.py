@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 
 from limner.core.errors import DataError
-from limner.data.pixels import fitted, on_white, open_picture, quiet_decoders, to_rgb
+from limner.data.pixels import fitted, opaque, open_picture, quiet_decoders, to_rgb
 from limner.data.streams import BrokenFileError
 from limner.weights.files import whole_file
 
@@ -31,9 +31,9 @@ MOVING = (".gif", ".webp", ".apng")  # file names of animations
 # ── tensors ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def to_tensor(image: Image.Image) -> Tensor:
-    """Pixels from −1 to 1, shape (1, 3, height, width); on white where it is transparent, as pictures are read from files."""
-    return from_bytes(torch.from_numpy(np.array(on_white(image))).permute(2, 0, 1)[None])
+def to_tensor(image: Image.Image, ground: str = "white") -> Tensor:
+    """Pixels from −1 to 1, shape (1, 3, height, width); on the ground's colour where it is transparent, as ``read_picture``."""
+    return from_bytes(torch.from_numpy(np.array(opaque(image, ground))).permute(2, 0, 1)[None])
 
 
 def from_bytes(pixels: Tensor) -> Tensor:
@@ -65,14 +65,16 @@ def pixel_digest(image: Image.Image) -> str:
 # ── a person's pictures ────────────────────────────────────────────────────────────────────────────────
 
 
-def read_picture(path: Path | str) -> Image.Image:
+def read_picture(path: Path | str, ground: str = "white") -> Image.Image:
     """A person's picture as RGB, turned upright, in its own size.
 
+    Args:
+        ground: the colour behind what is transparent; black behind a mask, where that means that the picture stays.
     Raises:
         DataError: it is missing, no picture, broken or too large.
     """
     with _reading(Path(path)) as image:
-        return to_rgb(image)
+        return to_rgb(image, ground)
 
 
 def fit(image: Image.Image, height: int, width: int) -> Image.Image:
@@ -154,9 +156,11 @@ def _written(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as fresh:
             yield fresh
+    except (FileExistsError, NotADirectoryError) as problem:
+        raise DataError(f"{path} cannot be written: {path.parent} is no folder. Choose another place.") from problem
     except OSError as problem:
         raise DataError(
-            f"{path} cannot be written: {problem.strerror or problem}. Make room or choose another place with -o."
+            f"{path} cannot be written: {problem.strerror or problem}. Make room or choose another place."
         ) from problem
 
 

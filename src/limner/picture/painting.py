@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +46,13 @@ class PaintSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= MOST_STEPS:
             raise ConfigError(f"steps is {self.steps}, but a picture takes 1 to {MOST_STEPS:,}. 25 is usual.")
-        if not (math.isfinite(self.guidance) and 0.0 <= self.guidance <= MOST_GUIDANCE):
+        if not 0.0 <= self.guidance <= MOST_GUIDANCE:
+            try:
+                told = f"{self.guidance:g}"
+            except OverflowError:  # a whole number from a forged file
+                told = "beyond all floats"
             raise ConfigError(
-                f"guidance is {self.guidance:g}, but it goes from 0 (no prompt) over 1 (the prompt plainly) to {MOST_GUIDANCE:g}. "
+                f"guidance is {told}, but it goes from 0 (no prompt) over 1 (the prompt plainly) to {MOST_GUIDANCE:g}. "
                 "4 is usual."
             )
         if self.sampler not in SAMPLERS:

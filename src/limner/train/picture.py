@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -63,6 +65,9 @@ PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time f
 CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer
 WORDS_KEPT = 20_000  # to say which words of a prompt a model has never seen; where captions have more, none are kept
 BATCH_PICTURES = 64
+SMALLER = 1.25  # times what was asked for, the smallest model may have
+NARROWEST = 128  # width that the size auto takes; who asks for fewer parameters gets less
+FURTHER = 64  # captions that are tried beside those of held-back pictures
 SHOWN = 8  # captions of held-back pictures that are painted as it learns, where no prompts are given
 
 PictureStep = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]  # picture, noise, time, ids, mask, weights
@@ -376,7 +381,8 @@ def choose(
     _, (height, width) = max(zip(map(len, corpus.train.numbers), corpus.train.buckets, strict=True))  # the commonest
     vectors = (height // factor // patch) * (width // factor // patch)
     context = picture.context_length or min(128, -(-(longest + 1) // 8) * 8)
-    dims = [picture.dim] if picture.dim else [64 * heads for heads in range(2, 25)]
+    widths = [32, *range(64, 64 * 25, 64)]
+    dims = [picture.dim] if picture.dim else [dim for dim in widths if dim >= NARROWEST or picture.size != "auto"]
     wanted = 0.0
     if not picture.dim:
         if picture.size == "auto":
@@ -402,7 +408,13 @@ def choose(
             autoencoder=None if coder is None else coder.config,
             published=None if reader is None else reader.model.config,
         )
-        if best is not None and count_parameters(config) > wanted:
+        parameters = count_parameters(config)
+        if best is None and picture.size != "auto" and not picture.dim and parameters > SMALLER * wanted:
+            raise ConfigError(
+                f"size is {picture.size}, but the smallest model for these pictures has {parameters:,} parameters. Choose more, or "
+                "smaller pictures."
+            )
+        if best is not None and parameters > wanted:
             break
         best = config
     assert best is not None
@@ -500,6 +512,7 @@ class PictureRun:
             self.fixed |= {f"prompt_encoder.{name}": value for name, value in published.items()}  # in its own dtype
             read = FrozenReader(model, self.rows)
         training_set, validation_set = self.latents or (self.corpus.train, self.corpus.validation)
+        further = self.further_captions()
         batches = PictureBatches(
             training_set, settings.batch_size, settings.seed, flip=picture.flip, parts=picture.objects_first > 0
         )
@@ -521,15 +534,13 @@ class PictureRun:
             return diffusion_loss(model, *batch).mean()
 
         def evaluate() -> Evaluation:
-            matched, shuffled = listening(model, validation_set, read, picture.evaluate_pictures)
+            heard = listening(model, validation_set, read, picture.evaluate_pictures, further)
             sheet = self.paint(model)
             path = self.folder.path / "samples" / f"step-{training.clock.step:07}.png"
             path.parent.mkdir(exist_ok=True)
             if sheet is not None:
                 sheet.save(path)
-            return Evaluation(
-                {"loss": matched, "loss_other_captions": shuffled}, pictures=() if sheet is None else (sheet,)
-            )
+            return Evaluation(heard, pictures=() if sheet is None else (sheet,))
 
         with self.folder as folder:
             training = Training(
@@ -562,6 +573,10 @@ class PictureRun:
     def read(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids and mask of captions, each (captions, window)."""
         return pad(self.rows(captions), self.choice.config.prompt.context_length)
+
+    def further_captions(self) -> list[str]:
+        """Captions of some pictures to train on."""
+        return [self.corpus.train.captions(number)[0] for number in range(min(FURTHER, len(self.corpus.train)))]
 
     def rows(self, captions: Sequence[str]) -> list[list[int]]:
         """Ids of captions; one that is longer than the window is cut, which ``summary`` tells and happens to no prompt."""
@@ -607,8 +622,7 @@ class PictureRun:
         loaded = load_picture_model(self.folder.model, dtype=torch.float32)
         model = loaded.model.to(torch.device(self.choice.settings.device))
         validation_set = self.latents[1] if self.latents else self.corpus.validation
-        matched, shuffled = listening(model, validation_set, self.read, len(validation_set))
-        metrics = {"loss": matched, "loss_other_captions": shuffled}
+        metrics = listening(model, validation_set, self.read, len(validation_set), self.further_captions())
         metrics |= memorisation(PictureGenerator(model, self.tokenizer), self.corpus, self.plan.picture)
         loaded.card["validation"] |= metrics
         written = load_picture_model(self.folder.model, verify=False).model  # as it is on disk, in whatever dtypes
@@ -644,29 +658,49 @@ def diffusion_loss(
 
 @torch.no_grad()
 def listening(
-    model: PictureModel, pictures: PictureSet, read: Callable[[Sequence[str]], tuple[Tensor, Tensor]], count: int
-) -> tuple[float, float]:
+    model: PictureModel,
+    pictures: PictureSet,
+    read: Callable[[Sequence[str]], tuple[Tensor, Tensor]],
+    count: int,
+    further: Sequence[str] = (),
+) -> dict[str, float]:
     """The loss with the pictures' own captions, and with those of others: a model that listens does worse there.
 
     Args:
         pictures: or their latents.
         read: captions to ids and mask.
         count: pictures to look at; noise and times are the same each time.
+        further: captions to take where all pictures that are looked at together have the same one.
+    Returns:
+        ``loss``, and ``loss_other_captions`` unless there is but one caption.
     """
     device = model.denoiser.patch.weight.device
     batches = PictureBatches(pictures, min(32, len(pictures)), seed=0)
-    totals, seen = [0.0, 0.0], 0
+    totals, seen = dict.fromkeys(("loss", "loss_other_captions"), 0.0), Counter[str]()
     for index in range(max(1, min(count, len(pictures)) // batches.batch_size)):
         batch = batches(index)
         generator = torch.Generator().manual_seed(index)
         picture = clean_of(model, batch.images)
         noise = torch.randn(picture.shape, generator=generator)
         times = process.draw_times(model.config.diffusion, len(picture), generator)
-        for which, captions in enumerate((batch.captions, batch.captions[1:] + batch.captions[:1])):
-            parts = [part.to(device) for part in (picture, noise, times, *read(captions))]
-            totals[which] += float(diffusion_loss(model, *parts).sum())
-        seen += len(picture)
-    return totals[0] / seen, totals[1] / seen
+        for name, captions in zip(totals, (batch.captions, exchanged(batch.captions, further)), strict=True):
+            if captions is not None:
+                parts = [part.to(device) for part in (picture, noise, times, *read(captions))]
+                totals[name] += float(diffusion_loss(model, *parts).sum())
+                seen[name] += len(picture)
+    return {name: total / seen[name] for name, total in totals.items() if seen[name]}
+
+
+def exchanged(captions: Sequence[str], further: Sequence[str]) -> list[str] | None:
+    """For each caption the next one that is another, of these or else of further ones; None if all are the same."""
+    found = []
+    for number, own in enumerate(captions):
+        rest = (*captions[number + 1 :], *captions[:number], *further)
+        other = next((one for one in rest if one != own), None)
+        if other is None:
+            return None
+        found.append(other)
+    return found
 
 
 @torch.no_grad()
@@ -785,7 +819,7 @@ def choose_prompts(
     for text in given:
         if (count := len(prompt_ids(tokenizer, text, config.lower_case))) > length:
             raise ContextError(
-                f"the prompt {text!r:.40} has {count} tokens, but this model is to read {length}. Shorten it, or add --set "
+                f"the prompt {shorten(text, 60, placeholder=' …')!r} has {count} tokens, but this model is to read {length}. Shorten it, or add --set "
                 f"context_length={count}."
             )
     captions = (held_back.captions(number)[0] for number in range(len(held_back)))
