@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from limner.core.errors import DataError
-from limner.core.places import cache_folder
 from limner.data.split import DIGEST_BYTES
+from limner.weights.places import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

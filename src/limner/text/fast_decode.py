@@ -39,9 +39,9 @@ from limner.core.config import (
 from limner.core.embeddings import RootMeanSquareNorm
 from limner.core.errors import ContextError
 from limner.core.layers import Block
-from limner.core.places import cache_folder
 from limner.core.positions import rotary_frequencies, rotation, sinusoidal
 from limner.core.transformer import Transformer
+from limner.weights.places import cache_folder
 
 ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "silu", "quick_gelu")  # numbered as in the C++
 WORTH_BUILDING = 60e9  # bytes to be read: some five seconds of torch, about what the compiler takes

@@ -22,7 +22,6 @@ from PIL import Image
 from torch import Tensor
 
 from limner.core.errors import ConfigError, DataError, TrainingError, suggest
-from limner.core.places import cache_folder
 from limner.data.picture_batches import PictureBatches
 from limner.data.picture_shards import PictureSet
 from limner.picture.autoencoder import (
@@ -43,6 +42,7 @@ from limner.train.pictures import PictureCorpus, check_drawn, open_pictures, tra
 from limner.train.resuming import changed_on_the_way, check_same, finished, open_run
 from limner.train.run import RunFolder
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
+from limner.weights.places import cache_folder
 
 Batches = Callable[[int], Tensor]
 Progress = Callable[[str, int, int], None]

@@ -23,7 +23,6 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from limner.core.errors import ConfigError, ContextError, TrainingError, suggest
-from limner.core.places import cache_folder
 from limner.data.picture_batches import PictureBatch, PictureBatches
 from limner.data.picture_shards import PictureSet
 from limner.picture import process
@@ -57,6 +56,7 @@ from limner.train.resuming import changed_on_the_way, check_same, finished, open
 from limner.train.run import RunFolder, last_event, read_events
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.weights.folder import load_model, save_model
+from limner.weights.places import cache_folder
 from limner.weights.tensors import empty, fill
 
 CODER, READER = "autoencoder", "prompt-encoder"  # in a run folder

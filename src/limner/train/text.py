@@ -21,7 +21,6 @@ from torch import Tensor
 from limner.core.config import ModelConfig
 from limner.core.errors import ConfigError, counted, suggest
 from limner.core.output import next_token_loss
-from limner.core.places import cache_folder
 from limner.core.transformer import Transformer
 from limner.data import Batches, Corpus, Shards, TokenizerPlan, prepare_corpus
 from limner.data.batches import check_length
@@ -37,6 +36,7 @@ from limner.train.resuming import changed_on_the_way, check_same, finished, open
 from limner.train.run import RunFolder
 from limner.train.settings import DEFAULT_MINUTES, TrainSettings, at_least, changed, split_assignment
 from limner.weights.folder import load_model, save_model
+from limner.weights.places import cache_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
