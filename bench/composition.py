@@ -76,11 +76,9 @@ def main() -> None:
     from limner.picture.sheet import contact_sheet
 
     found = []
-    try:
-        painters = [
-            open_painter(model, dtype="auto") for model in chosen.models
-        ]  # what is no model is told before hours pass
+    try:  # what is wrong is told before hours pass
         PaintSettings(steps=chosen.steps, guidance=chosen.guidance)
+        painters = [open_painter(model, dtype="auto") for model in chosen.models]
     except LimnerError as problem:
         parser.error(str(problem))
     for number, (model, generator) in enumerate(zip(chosen.models, painters, strict=True)):

@@ -187,13 +187,8 @@ def our_painting(precision: str, side: int = SIDE, steps: int = A_TURN, painted:
         for first in range(0, painted, most):
             count = min(most, painted - first)
             noise = torch.randn(count, CHANNELS, side, side, generator=torch.Generator().manual_seed(first))
-            ddim(
-                Guide(model, *[prompts] * count, apart=apart or ()),
-                noise,
-                make_times(process, steps),
-                process,
-                noise.clone,
-            )
+            guide = Guide(model, *[prompts] * count, apart=apart or ())
+            ddim(guide, noise, make_times(process, steps), process, noise.clone)
         return time.perf_counter() - start - inside
 
     return once

@@ -61,6 +61,8 @@ def _show(kept: Sequence[Kept], now: float, nothing: str, *, removed: bool) -> N
     from rich.table import Table
     from rich.text import Text
 
+    from limner.data.report import readable_size
+
     if not kept:
         Console(stderr=True).print(nothing)
         return
@@ -71,16 +73,12 @@ def _show(kept: Sequence[Kept], now: float, nothing: str, *, removed: bool) -> N
     table.add_column("last used", justify="right", no_wrap=True)
     table.add_column("path", overflow="fold")
     for one in kept:
-        table.add_row(Text(one.what, "bold cyan"), _size(one.bytes), _ago(now - one.used), Text(str(one.path), "dim"))
+        table.add_row(
+            Text(one.what, "bold cyan"), readable_size(one.bytes), _ago(now - one.used), Text(str(one.path), "dim")
+        )
     console.print(table, soft_wrap=not console.is_terminal)
-    said = f"{counted(len(kept), 'thing')}, {_size(sum(one.bytes for one in kept))}"
+    said = f"{counted(len(kept), 'thing')}, {readable_size(sum(one.bytes for one in kept))}"
     Console(stderr=True).print(f"Removed {said}." if removed else f"{said}. Add --clear to remove them.")
-
-
-def _size(count: int) -> str:
-    if count >= 1e9:
-        return f"{count / 1e9:.2f} GB"
-    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
 
 
 def _ago(seconds: float) -> str:

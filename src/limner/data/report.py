@@ -74,7 +74,7 @@ class ReadReport:
 
     def summary(self, most: int = 5) -> str:
         """A few lines for people: one of counts, then notes and the first ``most`` reasons."""
-        head = f"{counted(self.documents, 'document')} ({_size(self.text_bytes)} of text) from {counted(self.files, 'file')}"
+        head = f"{counted(self.documents, 'document')} ({readable_size(self.text_bytes)} of text) from {counted(self.files, 'file')}"
         dropped = []
         if self.duplicates:
             dropped.append(counted(self.duplicates, "exact duplicate"))
@@ -139,7 +139,7 @@ class PictureReport(ReadReport):
         told = f" with {counted(self.captions, 'caption')}" if self.captions else ""
         head = (
             f"{counted(self.documents, 'picture')}{told} from "
-            f"{counted(self.files, 'file')} ({_size(self.disk_bytes)} read)"
+            f"{counted(self.files, 'file')} ({readable_size(self.disk_bytes)} read)"
         )
         if self.duplicates:
             head += f"; dropped {counted(self.duplicates, 'exact duplicate')}"
@@ -160,7 +160,8 @@ class PictureReport(ReadReport):
         return "\n".join(lines)
 
 
-def _size(count: int) -> str:
+def readable_size(count: int) -> str:
+    """Bytes as people say them, such as ``1.4 MB``."""
     for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= scale:
             return f"{count / scale:.1f} {unit}"

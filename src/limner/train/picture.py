@@ -381,16 +381,16 @@ def choose(
     _, (height, width) = max(zip(map(len, corpus.train.numbers), corpus.train.buckets, strict=True))  # the commonest
     vectors = (height // factor // patch) * (width // factor // patch)
     context = picture.context_length or min(128, -(-(longest + 1) // 8) * 8)
-    widths = [32, *range(64, 64 * 25, 64)]
-    dims = [picture.dim] if picture.dim else [dim for dim in widths if dim >= NARROWEST or picture.size != "auto"]
-    wanted = 0.0
-    if not picture.dim:
-        if picture.size == "auto":
+    dims, wanted = [32, *range(64, 64 * 25, 64)], math.inf
+    if picture.dim:
+        dims = [picture.dim]
+    elif picture.size != "auto":
+        wanted = float(read_size(picture.size))
+    else:
+        dims, wanted = [dim for dim in dims if dim >= NARROWEST], 5e6
+        if asked.minutes is not None:
             speed = EFFICIENCY * machine.matmul_peak(device, dtype)
-            seconds = asked.minutes * 60 if asked.minutes is not None else None
-            wanted = 5e6 if seconds is None else min(max(speed * seconds / (6 * vectors * PICTURES_SEEN), 5e5), 1e8)
-        else:
-            wanted = float(read_size(picture.size))
+            wanted = min(max(speed * asked.minutes * 60 / (6 * vectors * PICTURES_SEEN), 5e5), 1e8)
     best: PictureConfig | None = None
     for dim in dims:
         layers = picture.num_layers or max(3, round(dim / 40))
@@ -409,7 +409,7 @@ def choose(
             published=None if reader is None else reader.model.config,
         )
         parameters = count_parameters(config)
-        if best is None and picture.size != "auto" and not picture.dim and parameters > SMALLER * wanted:
+        if best is None and dim < NARROWEST and parameters > SMALLER * wanted:
             raise ConfigError(
                 f"size is {picture.size}, but the smallest model for these pictures has {parameters:,} parameters. Choose more, or "
                 "smaller pictures."
@@ -819,8 +819,8 @@ def choose_prompts(
     for text in given:
         if (count := len(prompt_ids(tokenizer, text, config.lower_case))) > length:
             raise ContextError(
-                f"the prompt {shorten(text, 60, placeholder=' …')!r} has {count} tokens, but this model is to read {length}. Shorten it, or add --set "
-                f"context_length={count}."
+                f"the prompt {shorten(text, 60, placeholder=' …')!r} has {count} tokens, but this model is to read {length}. "
+                f"Shorten it, or add --set context_length={count}."
             )
     captions = (held_back.captions(number)[0] for number in range(len(held_back)))
     readable = (text for text in captions if len(prompt_ids(tokenizer, text, config.lower_case)) <= length)
