@@ -186,7 +186,7 @@ class TestPrepared:
         two = prepare(tmp_path, tmp_path / "two")
         assert (len(two.train), len(two.validation)) == (1, 1)
         fill(tmp_path / "one", 1)
-        with pytest.raises(DataError, match="the data has 1 picture, but at least 2"):
+        with pytest.raises(DataError, match=r"the data has 1 picture \(copies not counted\), but at least 2"):
             prepare(tmp_path, tmp_path / "one")
         assert not list((tmp_path / "cache").glob(".building-*"))
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from PIL import ImageChops
+from PIL import ImageChops, ImageFont
 
 from limner.core.errors import DataError
-from limner.picture.filmstrip import CELL, GAP, LABEL, TITLE, filmstrip, heat, spread
+from limner.picture.filmstrip import CELL, GAP, LABEL, TITLE, filmstrip, font_for, heat, spread, system_fonts
 from limner.picture.generator import PictureGenerator
 from limner.picture.words import word_maps, word_recorder
 from tests.picture.conftest import SIDE
@@ -39,6 +39,15 @@ def test_it_is_the_prompts_attention_and_not_that_of_what_is_led_away_from(paint
         (picture,) = painter.generate(PROMPT, seed=1, steps=1, negative=negative, tap=recorder)
         found.append(torch.stack([shares for _, shares in word_maps(painter, picture, recorder)]))
     torch.testing.assert_close(found[0], found[1])
+
+
+def test_a_word_is_written_in_a_font_that_has_its_letters() -> None:
+    own = ImageFont.load_default(12)
+    assert font_for("fox", 12).getname() == own.getname()
+    found = font_for("Kätzchen", 12)
+    assert (found.getname() == own.getname()) == (not list(system_fonts(12))), "where the system has none, boxes remain"
+    if found.getname() != own.getname():
+        assert bytes(found.getmask("ä")) != bytes(found.getmask("\U0010ffff"))
 
 
 def test_the_sheet(painter: PictureGenerator) -> None:

@@ -433,6 +433,7 @@ def test_words_that_the_model_has_never_seen(painter: PictureGenerator) -> None:
     (picture,) = painter.generate("a zorblax", seed=1, steps=1, negative="a fox, qux")
     assert picture.notes == ("The model has never seen “qux”, “zorblax”; it may ignore them.",)
     assert painter.generate(FOX, seed=1, steps=1)[0].notes == ()
+    assert painter.unknown_words("a 🦊 and a fox") == ["and", "🦊"], "an emoji is a word, too"
     assert painter.notes_on("a zorblax") == ("The model has never seen “zorblax”; it may ignore it.",)
     painter._words = frozenset()
     assert painter.unknown_words("zorblax") == [], "a model that kept no words says nothing"

@@ -159,7 +159,8 @@ def plan_whole(keys: Iterable[bytes], *, share: float, seed: int) -> SplitPlan |
         return None
     if len(few) == 1:
         raise DataError(
-            "the data has 1 picture, but at least 2 are needed to train on some and hold back the rest. Give more."
+            "the data has 1 picture (copies not counted), but at least 2 are needed to train on some and hold back the rest. "
+            "Give more."
         )
     chosen = sorted(few, key=lambda key: _draw(key, seed))[: max(1, round(share * len(few)))]
     note = f"Only {len(few)} different pictures: {len(chosen)} of them held back for validation."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +14,27 @@ from limner.core.errors import DataError
 from limner.picture.words import word_maps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from limner.core.tap import Recorder
     from limner.picture.generator import PictureGenerator
     from limner.picture.painting import Picture
 
+    Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
 MOST_COLUMNS = 8
 CELL = 96  # pixels of a picture's longer side, at least
 GAP, LABEL, TITLE = 6, 104, 18  # pixels between pictures, beside each row, above each column
+# Fonts of systems, tried where Pillow's own, which is Latin without accents, has no sign for a letter.
+FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "arial.ttf",
+    "Arial Unicode.ttf",
+    "msyh.ttc",
+)
+NO_LETTER = "\U0010ffff"  # never one
 HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))  # from none to most
 
 
@@ -59,8 +74,9 @@ def filmstrip(generator: PictureGenerator, picture: Picture, recorder: Recorder)
         draw.text((LABEL + column * (cell[0] + GAP), 2), title, fill="black", font=font)
     for row, (label, share, images) in enumerate(rows):
         top = TITLE + row * (cell[1] + GAP)
-        for line, text in enumerate((_shortened(label, draw, font), share)):
-            draw.text((4, top + 2 + 16 * line), text, fill="black" if line == 0 else "grey", font=font)
+        of_word = font_for(label, 12)
+        draw.text((4, top + 2), _shortened(label, draw, of_word), fill="black", font=of_word)
+        draw.text((4, top + 18), share, fill="grey", font=font)
         for column, image in enumerate(images):
             sheet.paste(image.resize(cell, Image.Resampling.NEAREST), (LABEL + column * (cell[0] + GAP), top))
     return sheet
@@ -82,7 +98,24 @@ def heat(share: Tensor, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(colours.round().astype(np.uint8))
 
 
-def _shortened(text: str, draw: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+def font_for(text: str, size: int) -> Font:
+    """Pillow's own font, or if that lacks a letter of the text, the first of the system's that has all of them."""
+    own = ImageFont.load_default(size)
+    for font in (own, *system_fonts(size)):
+        missing = bytes(font.getmask(NO_LETTER))  # a box, most often
+        if all(bytes(font.getmask(letter)) != missing for letter in set(text)):
+            return font
+    return own
+
+
+def system_fonts(size: int) -> Iterator[Font]:
+    """Those of FONTS that are installed."""
+    for name in FONTS:
+        with suppress(OSError):  # it is not there
+            yield ImageFont.truetype(name, size)
+
+
+def _shortened(text: str, draw: ImageDraw.ImageDraw, font: Font) -> str:
     """As much of it as has room beside a row."""
     cut = text
     while cut and draw.textlength(cut if cut == text else cut + "…", font=font) > LABEL - 8:

@@ -11,7 +11,7 @@ from torch import Tensor
 from limner.core.errors import ContextError
 from limner.tokens import Tokenizer
 
-WORD = r"[^\W_]+"
+WORD = r"[^\W_]+|[\u2600-\u27bf\U0001f300-\U0001faff]"  # letters and digits, or one emoji
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str, lower_case: bool) -> list[int]:
