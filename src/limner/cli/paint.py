@@ -123,7 +123,10 @@ def paint(
     device: Annotated[str, typer.Option(help="Where to compute: cpu, cuda, mps.", show_default="cpu")] = "",
     dtype: Annotated[
         str | None,
-        typer.Option(help="What to compute in: float32, bfloat16, float16, or auto: bfloat16 where that is faster.", show_default="auto"),
+        typer.Option(
+            help="What to compute in: float32, bfloat16, float16, or auto: bfloat16 where that is faster.",
+            show_default="auto",
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Processor threads.", show_default="as torch chooses")] = None,
 ) -> None:
