@@ -54,7 +54,6 @@ def spread(found: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return {
         name: {"mean": statistics.fmean(some), "deviation": statistics.stdev(some) if len(some) > 1 else 0.0}
         for name, some in values.items()
-        if None not in some  # too few pictures to ask for it
     }
 
 

@@ -25,9 +25,10 @@ def moments(run: Path) -> list[tuple[Path, str]]:
         sheet = run / "samples" / f"step-{event.get('step', 0):07}.png"
         if event["event"] == "evaluation" and sheet.is_file():
             said = (
-                f"{event['elapsed'] / 60:.1f} minutes, {event['step'] * together:,} pictures: "
-                f"loss {event['loss']:.3f}, with other captions {event['loss_other_captions']:.3f}"
+                f"{event['elapsed'] / 60:.1f} minutes, {event['step'] * together:,} pictures: loss {event['loss']:.3f}"
             )
+            if (other := event.get("loss_other_captions")) is not None:  # there may be but one caption
+                said += f", with other captions {other:.3f}"
             found.append((sheet, said))
     return found
 

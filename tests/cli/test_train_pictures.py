@@ -12,6 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from limner.cli.app import app
+from limner.cli.train import judged
 from limner.picture.autoencoder import load_autoencoder
 from limner.picture.folder import load_picture_model
 from limner.train.run import read_events
@@ -102,6 +103,23 @@ def test_pictures_need_no_captions_but_those_that_are_painted_do(bare: Path, tmp
         "train", "picture", "--data", bare, *words, "--autoencoder", out, "--out", tmp_path / "painter",
         says="the data has 0 readable pictures with captions (40 no caption), but at least 1 is needed.",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ({"loss": 1.0, "loss_other_captions": 1.5}, ["It listens to its prompt: with the captions of other pictures the loss is 1.5000."]),
+        ({"loss": 1.0, "loss_other_captions": 1.01}, ["It does not listen to its prompt yet: "]),
+        ({"loss": 1.0, "painted_to_nearest": 0.2, "held_back_to_nearest": 0.2, "painted_copies": 0.0}, ["Nothing that it painted to be judged is a copy"]),
+        ({"loss": 1.0, "painted_to_nearest": 0.2, "held_back_to_nearest": 0.2, "painted_copies": 0.25}, ["25% of what it painted may be copies"]),
+        ({"loss": 1.0, "painted_to_nearest": 0.0, "held_back_to_nearest": 0.0, "painted_copies": 0.0}, ["Whether it repeats pictures that it learned from cannot be told"]),
+        ({"loss": 1.0}, []),
+    ],
+)  # fmt: skip
+def test_what_is_said_of_a_painter_at_the_end(figures: dict[str, float], said: list[str]) -> None:
+    found = list(judged(figures))
+    assert len(found) == len(said)
+    assert all(one.startswith(begins) for one, begins in zip(found, said, strict=True))
 
 
 def test_what_cannot_be_asked_for(bare: Path, tmp_path: Path) -> None:

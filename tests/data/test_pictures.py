@@ -497,34 +497,88 @@ class TestTars:
         with pytest.raises(DataError, match="1 broken tar"):
             read(tmp_path)
 
-    @pytest.mark.parametrize("rest", [0, 200])
-    def test_cut_between_two_files_or_in_a_header(self, tmp_path: Path, rest: int) -> None:
-        """Where the library that reads tars takes the cut for the end."""
-        whole = tar_of(tmp_path / "a.tar", {"1.png": self.RED, "1.txt": b"red", "2.png": self.BLUE, "2.txt": b"blue"})
+    @pytest.mark.parametrize("ending", ["", ".gz"])
+    @pytest.mark.parametrize(("damage", "reason"), [("cut", "it ends without its end mark"), ("cut later", "truncated header"), ("changed", "bad checksum")])  # fmt: skip
+    def test_cut_between_two_files_or_a_broken_header(
+        self, tmp_path: Path, damage: str, reason: str, ending: str
+    ) -> None:
+        """Where the library that reads tars takes it for the end."""
+        import gzip
+
+        pack = gzip.compress if ending else bytes
+        members = {"1.png": self.RED, "1.txt": b"red", "2.png": self.BLUE, "2.txt": b"blue"}
+        data = tar_of(tmp_path / "plain", members).read_bytes()
+        (tmp_path / "plain").unlink()
+        (tmp_path / f"a.tar{ending}").write_bytes(pack(data))
         assert read(tmp_path)[1].skips == []
-        header = whole.read_bytes().index(b"2.png")
-        whole.write_bytes(whole.read_bytes()[: header + rest])
+        at = data.index(b"2.png")
+        damaged = {"cut": data[:at], "cut later": data[: at + 200], "changed": data[:at] + b"?" + data[at + 1 :]}
+        (tmp_path / f"a.tar{ending}").write_bytes(pack(damaged[damage]))
         found, report = read(tmp_path)
         assert len(found) == 1
-        assert "a.tar: not a sound tar after 2 members (it ends without its end mark" in report.summary()
+        assert f"a.tar{ending}: not a sound tar after 2 members ({reason}" in report.summary()
 
 
-@pytest.mark.parametrize("captions_are", ["auto", "folder", "none"])
-@pytest.mark.parametrize("ending", ["jsonl", "csv"])
-def test_what_a_table_names_beside_a_picture_is_no_picture(tmp_path: Path, captions_are: str, ending: str) -> None:
-    """Masks, as ``limner data picturebook --masks`` writes them."""
-    (tmp_path / "masks").mkdir()
-    rows = [("file_name", "text", "mask_file_name"), ("a.png", "a fox", "masks/a.png"), ("masks/own.png", "a mask", "")]
-    for name in ("a.png", "masks/a.png", "masks/own.png"):
-        (tmp_path / name).write_bytes(encoded(plain()))
-    if ending == "csv":
-        told = "".join(",".join(row) + "\n" for row in rows)
-    else:
-        told = "".join(json.dumps(dict(zip(rows[0], row, strict=True))) + "\n" for row in rows[1:])
-    (tmp_path / f"metadata.{ending}").write_text(told)
-    found, report = read(tmp_path, captions=captions_are)
-    assert sorted(name for name, *_ in found) == ["a.png", "own.png"]
-    assert report.skips == []
+class TestBesidePictures:
+    """Masks and the like, which are none to learn from; as ``limner data picturebook --masks`` writes them."""
+
+    NAMES = ("a.png", "b.png", "masks/a.png", "masks/own.png")
+    ROWS = (
+        {"file_name": "b.png", "text": "a cat"},
+        {"file_name": "a.png", "text": "a fox", "mask_file_name": "masks/a.png"},
+        {"file_name": "masks/own.png", "text": "a mask"},
+    )
+
+    @pytest.mark.parametrize("place", ["folder", "tar", "beside a tar", "tar.gz"])
+    @pytest.mark.parametrize("captions_are", ["auto", "folder", "none"])
+    @pytest.mark.parametrize("ending", ["jsonl", "csv"])
+    def test_of_every_source(self, tmp_path: Path, captions_are: str, ending: str, place: str) -> None:
+        if ending == "csv":
+            columns = ("file_name", "text", "mask_file_name")
+            lines = [columns, *([row.get(name, "") for name in columns] for row in self.ROWS)]
+            told = "".join(",".join(line) + "\n" for line in lines)
+        else:
+            told = "".join(json.dumps(row) + "\n" for row in self.ROWS)
+        files = {name: encoded(plain()) for name in self.NAMES}
+        table = {f"metadata.{ending}": told.encode()}
+        if place != "beside a tar":
+            files |= table
+        if place == "folder":
+            (tmp_path / "masks").mkdir()
+            for name, data in files.items():
+                (tmp_path / name).write_bytes(data)
+        else:
+            tar_of(tmp_path / "data.tar", files)
+            if place == "beside a tar":
+                (tmp_path / f"metadata.{ending}").write_text(told)
+            elif place == "tar.gz":
+                import gzip
+
+                (tmp_path / "data.tar.gz").write_bytes(gzip.compress((tmp_path / "data.tar").read_bytes()))
+                (tmp_path / "data.tar").unlink()
+        found, report = read(tmp_path, captions=captions_are)
+        assert sorted(name for name, *_ in found) == ["a.png", "b.png", "own.png"]
+        assert report.skip_counts == {"beside a picture": 1}
+        assert "masks/a.png: is named beside a picture, as a mask is" in report.summary()
+
+    def test_no_column_of_captions_is_needed_to_know_them(self, tmp_path: Path) -> None:
+        for name in ("a.png", "m.png"):
+            (tmp_path / name).write_bytes(encoded(plain()))
+        (tmp_path / "metadata.csv").write_text("file_name,title,note,mask_file_name\na.png,one,two,m.png\n")
+        found, report = read(tmp_path, captions="none")
+        assert [name for name, *_ in found] == ["a.png"]
+        assert report.skip_counts == {"beside a picture": 1}
+        with pytest.raises(DataError, match="2 of them hold text"):
+            read(tmp_path)
+
+    def test_their_names_are_no_captions(self, tmp_path: Path) -> None:
+        for name in ("a.png", "m.png"):
+            (tmp_path / name).write_bytes(encoded(plain()))
+        (tmp_path / "metadata.csv").write_text("file_name,title,mask_file_name\na.png,one,m.png\n")
+        assert captions(tmp_path) == {"a.png": ("one",)}
+        (tmp_path / "metadata.csv").write_text("file_name,mask_file_name\na.png,m.png\n")
+        with pytest.raises(DataError, match="no column of captions"):
+            read(tmp_path)
 
 
 def test_very_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

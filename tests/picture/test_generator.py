@@ -23,6 +23,7 @@ from limner.picture.guidance import Guide
 from limner.picture.images import to_tensor
 from limner.picture.painting import Look, PaintSettings, looks_of, new_seed
 from limner.picture.process import add_noise, levels
+from limner.picture.prompts import words_of
 from limner.picture.samplers import SAMPLERS
 from limner.tokens import Tokenizer
 from tests.picture.conftest import LONGEST, SIDE, make_painter
@@ -163,7 +164,9 @@ def test_a_product_that_adds_otherwise_is_computed_a_picture_at_a_time_and_all_e
 
     monkeypatch.setattr(painter.model.denoiser, "forward", watched)
     with _Processor():
+        before = torch.get_rng_state()
         batch = painter.generate(FOX, n=4, seed=5, steps=3)
+        assert torch.equal(torch.get_rng_state(), before), "the caller's random numbers stay as they are"
         (alone,) = painter.generate(FOX, seed=7, steps=3)
     assert rows == [8, 2, 2, 2, 2, 8, *[8] * 3, *[2] * 3]
     assert batch[2].image.tobytes() == alone.image.tobytes()
@@ -434,6 +437,7 @@ def test_words_that_the_model_has_never_seen(painter: PictureGenerator) -> None:
     assert picture.notes == ("The model has never seen “qux”, “zorblax”; it may ignore them.",)
     assert painter.generate(FOX, seed=1, steps=1)[0].notes == ()
     assert painter.unknown_words("a 🦊 and a fox") == ["and", "🦊"], "an emoji is a word, too"
+    assert words_of("a ⭐,👍🏽 🇩🇪🇫🇷 👩‍🚀!") == ["a", "⭐", "👍🏽", "🇩🇪", "🇫🇷", "👩‍🚀"]
     assert painter.notes_on("a zorblax") == ("The model has never seen “zorblax”; it may ignore it.",)
     painter._words = frozenset()
     assert painter.unknown_words("zorblax") == [], "a model that kept no words says nothing"

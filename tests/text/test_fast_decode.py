@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,17 @@ def library() -> ctypes.CDLL:
     built = fast_decode.routine(build=True)
     assert built is not None
     return built
+
+
+def test_loading_the_routine_counts_as_using_it(library: ctypes.CDLL) -> None:
+    path = Path(library._name)
+    os.utime(path, (0, 0))
+    fast_decode.routine.cache_clear()
+    try:
+        assert fast_decode.routine() is not None
+    finally:
+        fast_decode.routine.cache_clear()
+    assert path.stat().st_mtime > 0
 
 
 def make(config: ModelConfig, dtype: torch.dtype = torch.float32) -> Transformer:

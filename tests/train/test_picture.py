@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from limner.data import PictureBatches
 from limner.picture import process
 from limner.picture.autoencoder import Autoencoder, AutoencoderConfig, save_autoencoder
 from limner.picture.config import LogitNormalTime
+from limner.picture.denoiser import PictureModel
 from limner.picture.folder import load_picture_model
 from limner.picture.generator import PictureGenerator
 from limner.picture.world.prepare import DrawnPlan
@@ -26,7 +30,16 @@ from limner.train import picture
 from limner.train.autoencoder import AutoencoderPictures, AutoencoderPlan
 from limner.train.autoencoder import start as start_autoencoder
 from limner.train.loop import Watcher
-from limner.train.picture import PicturePlan, PictureRun, PictureSettings, exchanged, go_on, listening, start
+from limner.train.picture import (
+    PicturePlan,
+    PictureRun,
+    PictureSettings,
+    exchanged,
+    go_on,
+    listening,
+    memorisation,
+    start,
+)
 from tests.train import toy
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220), "yellow": (240, 220, 40)}
@@ -215,8 +228,6 @@ def test_drawings_of_another_size_are_refused(tmp_path: Path) -> None:
 
 def test_shuffled_captions_say_nothing_to_a_new_model(squares: Path, tmp_path: Path) -> None:
     run = begin(squares, tmp_path / "run", "steps=1")
-    from limner.picture.denoiser import PictureModel
-
     torch.manual_seed(0)
     model = PictureModel(run.choice.config).eval()
     heard = listening(model, run.corpus.validation, run.read, 32)
@@ -244,6 +255,53 @@ def test_a_few_pictures_and_one_caption_are_judged_as_far_as_they_can_be(squares
     assert "loss_other_captions" not in heard
 
 
+def test_captions_to_exchange_come_from_all_folders(tmp_path: Path) -> None:
+    for number in range(160):
+        folder = tmp_path / "data" / ("cat" if number < 80 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / f"{number:03}.png")
+    run = begin(tmp_path / "data", tmp_path / "run", "steps=1", "captions=folder", "context_length=64")
+    assert run.further_captions() == ["a picture of cat", "a picture of dog"]
+
+
+def test_a_mean_of_some_pictures_is_not_set_beside_that_of_all(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(squares, tmp_path / "run", "steps=1")
+    model = PictureModel(run.choice.config).eval()
+    pictures, asked = run.corpus.train, list[Sequence[str]]()
+
+    def some(captions: Sequence[str], further: Sequence[str]) -> list[str] | None:
+        asked.append(captions)
+        return list(captions) if len(asked) > 1 else None
+
+    monkeypatch.setattr(picture, "exchanged", some)
+    heard = listening(model, pictures, run.read, len(pictures))
+    assert len(asked) > 1
+    assert set(heard) == {"loss"}
+    assert set(listening(model, pictures, run.read, len(pictures))) == {"loss", "loss_other_captions"}
+
+
+def test_copies_of_training_pictures_are_counted(squares: Path, tmp_path: Path) -> None:
+    run = begin(squares, tmp_path / "run", "steps=1")
+    learned = run.corpus.train
+
+    class Painter:
+        """Paints training pictures again for half of its prompts, and noise for the others."""
+
+        config, tokenizer = run.choice.config, run.tokenizer
+
+        def generate(self, prompts: list[str], **_: Any) -> list[Any]:
+            noise = np.random.default_rng(0).integers(0, 255, (len(prompts), 16, 16, 3), dtype=np.uint8)
+            pixels = [learned.picture(at)[0] if at % 2 else noise[at] for at in range(len(prompts))]
+            return [SimpleNamespace(image=Image.fromarray(one)) for one in pixels]
+
+    found = memorisation(cast("Any", Painter()), run.corpus, run.plan.picture)
+    painted = min(16, len(run.corpus.validation))
+    assert found["painted_copies"] == pytest.approx((painted // 2) / painted)
+    assert found["painted_to_nearest"] > 0.5 * found["held_back_to_nearest"], "which the mean does not say"
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -255,8 +313,6 @@ def test_a_few_pictures_and_one_caption_are_judged_as_far_as_they_can_be(squares
 )
 def test_every_prediction_trains(squares: Path, tmp_path: Path, changes: tuple[str, ...]) -> None:
     run = begin(squares, tmp_path / "run", "steps=30", "ema=0", "evaluations=1", *changes)
-    from limner.picture.denoiser import PictureModel
-
     torch.manual_seed(run.choice.settings.seed)
     new = listening(PictureModel(run.choice.config).eval(), run.corpus.validation, run.read, 19)
     assert run.train().best["loss"] < 0.9 * new["loss"]

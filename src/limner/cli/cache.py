@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from limner.core.errors import DataError, counted
+from limner.core.errors import DataError, LimnerError, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ app = typer.Typer()
 @app.command()
 def cache(
     folder: Annotated[
-        Path | None, typer.Argument(help="A folder that was given to --cache. Default: all of your own cache.")
+        Path | None, typer.Argument(help="A folder that was given to --cache. Default: your own cache.")
     ] = None,
     unused: Annotated[
         float | None, typer.Option(min=0, metavar="DAYS", help="Only what was not used for so many days.")
@@ -34,7 +34,8 @@ def cache(
 ) -> None:
     """List the texts and pictures that were prepared for training, latents, and compiled routines; --clear removes them.
 
-    All of it is made again when it is needed. A run that trains on it keeps what it has opened.
+    All of it is made again when it is needed. A run that trains on it keeps what it has opened, and what is being made
+    just now is left.
     """
     from limner.data.cache import list_kept, remove_kept
 
@@ -42,18 +43,26 @@ def cache(
         raise DataError(f"{folder} is no folder, but a cache is one. Give one that was given to --cache, or none.")
     now = time.time()
     kept = [one for one in list_kept(folder) if unused is None or now - one.used >= unused * DAY]
+    left: list[LimnerError] = []
     if clear:
-        for one in kept:
-            remove_kept(one)
+        for one in list(kept):
+            try:
+                remove_kept(one)
+            except LimnerError as problem:
+                left.append(problem)
+                kept.remove(one)
     if as_json:
         listed = "removed" if clear else "kept"
         told = {listed: [one.to_dict() for one in kept], "bytes": sum(one.bytes for one in kept)}
         print(json.dumps(told, ensure_ascii=False, indent=2))
-        return
-    nothing = "Nothing of limner's is kept there." if folder is not None else "Nothing is kept here."
-    if unused is not None:
-        nothing = f"Nothing was unused for {unused:g} days."
-    _show(kept, now, nothing, removed=clear)
+    else:
+        nothing = "Nothing of limner's is kept there." if folder is not None else "Nothing is kept here."
+        if unused is not None:
+            nothing = f"Nothing was unused for {unused:g} days."
+        _show(kept, now, "Nothing was removed." if left else nothing, removed=clear)
+    if left:
+        others = f" Nor could {len(left) - 1} more." if len(left) > 1 else ""
+        raise DataError(f"{left[0]}{others}")
 
 
 def _show(kept: Sequence[Kept], now: float, nothing: str, *, removed: bool) -> None:

@@ -477,10 +477,8 @@ def _paint_all(
                         found = picture_interventions(generator, picture, start=inputs.start, mask=inputs.mask)
                         write_report(seen, reports[number], extra=found)
                         beside["report"] = reports[number]
-            except (LimnerError, OSError):
-                report.tell(paths[number], noted, beside)  # what is there is named before what is not
-                raise
-            report.tell(paths[number], noted, beside)
+            finally:  # what is there is named, also where something beside it failed or was stopped
+                report.tell(paths[number], noted, beside)
 
 
 def _notes_on(settings: Any) -> tuple[str, ...]:

@@ -412,7 +412,7 @@ def _tell(run: TextRun | PictureRun | AutoencoderRun, outcome: Outcome, *, json:
         numbers = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in told.items())
         held_back = "text" if _kind(run) == "text" else "pictures"
         print(f"The model is in {run.folder.model} ({numbers} on held-back {held_back}).", file=sys.stderr)
-        for sentence in _judged(outcome.best):
+        for sentence in judged(outcome.best):
             print(sentence, file=sys.stderr)
         print(f"  {_next(run)}", file=sys.stderr)
     if json:
@@ -431,22 +431,27 @@ def _tell(run: TextRun | PictureRun | AutoencoderRun, outcome: Outcome, *, json:
         raise typer.Exit(130)
 
 
-JUDGED = ("loss_other_captions", "painted_to_nearest", "held_back_to_nearest")
-LISTENS, REPEATS = 1.02, 0.5  # times the loss with its own caption; times the distance of held-back pictures
+JUDGED = ("loss_other_captions", "painted_to_nearest", "held_back_to_nearest", "painted_copies")
+LISTENS = 1.02  # times the loss with its own caption
 
 
-def _judged(best: Mapping[str, float]) -> Iterator[str]:
+def judged(best: Mapping[str, float]) -> Iterator[str]:
     """Whether a picture model listens to its prompt, and whether it repeats what it learned from."""
     own, other = best.get("loss"), best.get("loss_other_captions")
     if own is not None and other is not None:
         does = "It listens to its prompt" if other > LISTENS * own else "It does not listen to its prompt yet"
         yield f"{does}: with the captions of other pictures the loss is {other:.4f}."
     painted, held_back = best.get("painted_to_nearest"), best.get("held_back_to_nearest")
-    if painted is not None and held_back is not None:
-        does = (
-            "It may repeat pictures that it learned from" if painted < REPEATS * held_back else "It repeats no picture"
-        )
-        yield f"{does}: what it paints is {painted:.3f} from the nearest of them, held-back pictures {held_back:.3f}."
+    if painted is None or held_back is None:
+        return
+    copies = best.get("painted_copies", 0.0)
+    far = f"it is {painted:.3f} from the nearest of them, held-back pictures are {held_back:.3f}"
+    if held_back == 0:
+        yield "Whether it repeats pictures that it learned from cannot be told, as the held-back ones are among them."
+    elif copies:
+        yield f"{copies:.0%} of what it painted may be copies of pictures that it learned from: {far}."
+    else:
+        yield f"Nothing that it painted to be judged is a copy of a picture that it learned from: {far}."
 
 
 def _next(run: TextRun | PictureRun | AutoencoderRun) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from limner.data.documents import Source
 
+BUILDING = ".building-"  # how the names of folders begin that something is built in
 WHOLE_HASH = 16 << 20  # files up to this size are known by their content, larger ones by size, time and ends
 
 
@@ -66,7 +67,7 @@ def building(folder: Path, whole: Callable[[Path], bool], kept: str) -> Iterator
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
     except OSError as error:
         raise unwritable(folder.parent, error, kept) from None
     lock = (temporary / "unlocked").open("w")
@@ -80,7 +81,8 @@ def building(folder: Path, whole: Callable[[Path], bool], kept: str) -> Iterator
         (temporary / "lock").unlink()
         temporary.chmod(0o755)
         if folder.exists() and not whole(folder):
-            _remove(folder)
+            with suppress(OSError):
+                _take_away(folder)
         try:
             temporary.rename(folder)
         except OSError as error:
@@ -94,33 +96,35 @@ def building(folder: Path, whole: Callable[[Path], bool], kept: str) -> Iterator
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def mark_used(folder: Path) -> None:
-    """Say of what was found kept that it was used now; it may lie where nothing can be written."""
-    with suppress(OSError):
-        os.utime(folder)
-
-
-def _remove(folder: Path) -> None:
-    """Take a damaged folder out of the way, in one step; whoever has mapped its files keeps them."""
-    aside = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-    with suppress(OSError):
+def _take_away(folder: Path) -> None:
+    """Remove a folder in one step, so that nobody finds half of it; whoever has mapped its files keeps them."""
+    aside = Path(tempfile.mkdtemp(prefix=BUILDING, dir=folder.parent))
+    try:
         folder.rename(aside / "old")
-    shutil.rmtree(aside, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _remove_abandoned(cache: Path) -> None:
-    """Remove what builds that were killed left behind: their folders are no longer locked."""
-    for folder in cache.glob(".building-*"):
+    """Remove what builds that were killed left behind."""
+    for folder in cache.glob(f"{BUILDING}*"):
+        if _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether nobody builds in this folder any more: it is no longer locked."""
+    try:
+        with (folder / "lock").open("r+") as lock:
+            _lock(lock)
+        return True
+    except FileNotFoundError:  # just begun, just ended, or killed at that very moment, long ago
         try:
-            with (folder / "lock").open("r+") as lock:
-                _lock(lock)
-                shutil.rmtree(folder, ignore_errors=True)
-        except FileNotFoundError:  # just begun, just ended, or killed at that very moment, long ago
-            with suppress(OSError):
-                if time.time() - folder.stat().st_mtime > 86_400:
-                    shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # locked: being built
-            continue
+            return time.time() - folder.stat().st_mtime > 86_400
+        except OSError:
+            return False
+    except OSError:  # locked: being built
+        return False
 
 
 def _lock(file: IO[str]) -> None:
@@ -144,6 +148,7 @@ def unwritable(folder: Path, error: OSError, kept: str) -> DataError:
 
 # ── what is kept ───────────────────────────────────────────────────────────────────────────────────────────
 
+KINDS = ("corpora", "pictures", "native")  # folders of a person's own cache
 MARKS = {"text": ("manifest.json", "limner-corpus"), "pictures": ("train/pictures.json", "limner-pictures")}
 NAME = re.compile(r"(drawn-)?[0-9a-f]{20}")  # of folders that are named after a fingerprint
 
@@ -153,7 +158,8 @@ class Kept:
     """Something in a cache that is made again when it is missing.
 
     Attributes:
-        what: ``text``, ``pictures``, ``latents`` (of those pictures), or ``routine``, compiled for this processor.
+        what: ``text``, ``pictures``, ``latents`` (of those pictures), ``routine``, compiled for this processor, or
+            ``unfinished``, which a process that was killed left behind.
         path: a folder; of a routine, a file.
         bytes: on disk; pictures without their latents.
         used: when it was made or last found, in seconds since 1970.
@@ -171,31 +177,28 @@ class Kept:
 
 
 def list_kept(cache: Path | None = None) -> list[Kept]:
-    """What limner made and kept in a folder given to ``--cache``, or in all of its own; the longest unused first.
+    """What limner made and keeps; the longest unused first. Anything else that lies there is passed over.
 
-    Anything else that lies there is passed over.
+    Args:
+        cache: a folder that was given to ``--cache`` or as ``$LIMNER_CACHE``; by default the person's own.
     """
-    places = [cache] if cache is not None else [cache_folder("corpora"), cache_folder("pictures")]
-    found = [one for place in places for folder in _children(place) for one in _kept(folder)]
-    if cache is None:
-        routines = (path for path in _children(cache_folder("native")) if path.suffix == ".so")
-        found += [Kept("routine", path, (told := path.stat()).st_size, told.st_mtime) for path in routines]
+    own = [cache_folder(kind) for kind in KINDS]
+    places = own if cache is None else [cache, *(cache / kind for kind in KINDS)]
+    found = [one for place in places for path in _children(place) for one in _kept(path)]
     return sorted(found, key=lambda one: (one.used, one.path))
 
 
 def remove_kept(one: Kept) -> None:
-    """Remove it; a folder in one step, so that nobody finds half of it, and whoever has mapped its files keeps them.
+    """Remove it; who has opened it already keeps it.
 
     Raises:
-        DataError: it is in use, or belongs to somebody else.
+        DataError: it belongs to somebody else, or something is being made in it.
     """
     try:
+        if any(not _is_abandoned(folder) for folder in one.path.glob(f"*/{BUILDING}*")):
+            raise DataError(f"{one.path} is in use: something is being made in it. Wait until that is done.")
         if one.path.is_dir():
-            aside = Path(tempfile.mkdtemp(prefix=".building-", dir=one.path.parent))
-            try:
-                one.path.rename(aside / "old")
-            finally:
-                shutil.rmtree(aside, ignore_errors=True)
+            _take_away(one.path)
         else:
             one.path.unlink(missing_ok=True)
     except FileNotFoundError:  # somebody else was quicker
@@ -207,27 +210,41 @@ def remove_kept(one: Kept) -> None:
         ) from None
 
 
-def _kept(folder: Path) -> Iterator[Kept]:
-    """What a folder of a cache holds: itself, and the latents that lie in it; nothing where it is none of ours."""
-    for what, (mark, expected) in MARKS.items() if NAME.fullmatch(folder.name) else ():
-        try:
-            told = json.loads((folder / mark).read_text(encoding="utf-8"))
-            used = folder.stat().st_mtime
-        except (OSError, ValueError):
-            continue
-        if not isinstance(told, dict) or told.get("format") != expected:
-            continue
-        latents = [Kept("latents", path, _bytes(path), path.stat().st_mtime) for path in folder.glob("*/latents-*")]
-        yield from latents
-        yield Kept(what, folder, _bytes(folder) - sum(one.bytes for one in latents), used)
+def _kept(path: Path) -> Iterator[Kept]:
+    """What something in a cache is: itself, and the latents that lie in it; nothing where it is none of ours."""
+    try:
+        used = path.stat().st_mtime
+        if path.parent.name == "native" and path.match("decode-*.so"):
+            yield Kept("routine", path, path.stat().st_size, used)
+        elif path.name.startswith(BUILDING) and (path / "lock").is_file() and _is_abandoned(path):
+            yield Kept("unfinished", path, _bytes(path), used)
+        for what, (mark, expected) in MARKS.items() if NAME.fullmatch(path.name) else ():
+            if _format(path / mark) == expected:
+                latents = [Kept("latents", one, _bytes(one), one.stat().st_mtime) for one in path.glob("*/latents-*")]
+                yield from latents
+                yield Kept(what, path, _bytes(path) - sum(one.bytes for one in latents), used)
+    except FileNotFoundError:  # removed while it was looked at
+        return
+
+
+def _format(mark: Path) -> object:
+    try:
+        told = json.loads(mark.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return told.get("format") if isinstance(told, dict) else None
 
 
 def _children(folder: Path) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(folder.iterdir())
     except OSError:
         return []
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # built and renamed, or removed, meanwhile
+            total += 0 if path.is_dir() else path.lstat().st_size
+    return total

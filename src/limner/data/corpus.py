@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.core.errors import ConfigError, DataError, counted
-from limner.data.cache import building, identity, mark_used
+from limner.data.cache import building, identity
 from limner.data.documents import Document, ReadOptions, Source, find_sources, nothing_readable, read_sources
 from limner.data.report import ReadReport
 from limner.data.shards import Shards, ShardWriter, frame, token_dtype
 from limner.data.split import DigestSet, Part, SplitPlan, cut_near, digest, plan_split
+from limner.weights.places import mark_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from limner.core.errors import ConfigError, DataError, ShapeError
-from limner.data.cache import WHOLE_HASH, building, identity, mark_used, unwritable
+from limner.data.cache import WHOLE_HASH, building, identity, unwritable
 from limner.data.pictures import (
     EncodedPicture,
     PictureFiles,
@@ -50,6 +50,7 @@ from limner.data.pixels import (
 from limner.data.report import PictureReport
 from limner.data.split import DigestSet, Part, SplitPlan, digest, plan_whole
 from limner.data.streams import BrokenFileError
+from limner.weights.places import mark_used
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Sequence

@@ -16,7 +16,7 @@ import tarfile
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard
 
 from limner.core.errors import ConfigError, DataError, MissingExtraError
 from limner.data.documents import (
@@ -124,12 +124,14 @@ class PictureFiles:
         sources: pictures, tars and Parquet files with pictures, in the order in which they are read.
         sidecars: files with captions, by the path of their picture without its ending.
         table: captions by the path of the picture.
+        beside: tells which files tables name beside a picture; the same table where captions are asked for.
         others: the files of captions.
     """
 
     sources: list[Source] = field(default_factory=list)
     sidecars: dict[str, Source] = field(default_factory=dict)
     table: CaptionTable = field(default_factory=lambda: CaptionTable())
+    beside: CaptionTable = field(default_factory=lambda: CaptionTable())
     others: list[Source] = field(default_factory=list)
 
 
@@ -220,13 +222,20 @@ def find_pictures(
             report.skip(source.path, "no picture", "has no picture of the same name beside it")
     if options.captions == "auto":
         files.others += tables
+        files.beside = files.table
         for source in tables:
             with unpacked_file(source) as path_:
                 _read_table(source, path_, options, files.table, report)
-        not_pictures = files.table
-    else:  # tables are asked for one thing alone
-        not_pictures = _beside_pictures(tables)
-    files.sources = [one for one in files.sources if not not_pictures.is_beside(os.path.abspath(one.path))]
+    else:  # tables are asked for one thing alone, and what else is wrong with them does not matter
+        for source in tables:
+            with suppress(BrokenFileError, MissingExtraError), unpacked_file(source) as path_:
+                _read_table(source, path_, options, files.beside, PictureReport())
+    named, files.sources = files.sources, []
+    for source in named:
+        if files.beside.is_beside(os.path.abspath(source.path)):
+            _skip_beside(source.path, report)
+        else:
+            files.sources.append(source)
     for path in files.table.paths():  # pictures that lie elsewhere
         kind = os.path.splitext(path)[1].lower()
         if path not in known and kind in PICTURES and os.path.isfile(path) and (size := os.path.getsize(path)):
@@ -234,13 +243,8 @@ def find_pictures(
     return files
 
 
-def _beside_pictures(tables: Iterable[Source]) -> CaptionTable:
-    """What tables name beside pictures, where their captions are not asked for and what is wrong with them does not matter."""
-    found = CaptionTable()
-    for source in tables:
-        with suppress(BrokenFileError, DataError, MissingExtraError), unpacked_file(source) as path:
-            _read_table(source, path, PictureOptions(), found, PictureReport())
-    return found
+def _skip_beside(path: object, report: PictureReport) -> None:
+    report.skip(path, "beside a picture", "is named beside a picture, as a mask is, so it is none to learn from")
 
 
 # ── captions ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -413,9 +417,8 @@ def _take(
     table: CaptionTable,
     lines: BadLines,
 ) -> None:
-    """Take rows in; the first decides on the columns."""
-    columns: tuple[str, str] | None = None
-    beside: list[str] = []
+    """Take rows in; the first decides on the columns. Where captions come from elsewhere, only what files are named."""
+    columns: tuple[str, str | None] | None = None
     table.begin(name)
     for number, record in records:
         if not isinstance(record, dict):
@@ -423,22 +426,31 @@ def _take(
             continue
         if columns is None:
             every = [key for key in record if isinstance(key, str)]
-            file = _file_column(every)
-            beside = [key for key in every if key.endswith(BESIDE) and key != file]
-            textual = [key for key in every if _clean(record[key]) and not _is_number(record[key])]
-            columns = file, _caption_column(name, textual, every, options, file)
-        for other in (record.get(key) for key in beside):
-            if isinstance(other, str) and other.strip() and "\0" not in other:
-                table.add_beside(place(other.replace("\\", "/")))
-        file_name, value = record.get(columns[0]), record.get(columns[1])
-        if not isinstance(file_name, str) or not file_name.strip() or "\0" in file_name:
-            lines.bad("missing column", f"no file name under {columns[0]!r}", number)
+            file, caption = _file_column(every), None
+            if options.captions == "auto":
+                textual = [key for key in every if _clean(record[key]) and not _is_number(record[key])]
+                textual = [key for key in textual if not key.endswith(BESIDE)]
+                caption = _caption_column(name, textual, every, options, file)
+            columns = file, caption
+        file, caption = columns
+        for key, value in record.items():
+            if isinstance(key, str) and key.endswith(BESIDE) and key != file and _is_file_name(value):
+                table.add_beside(place(value.replace("\\", "/")))
+        file_name, value = record.get(file), record.get(caption)
+        if not _is_file_name(file_name):
+            lines.bad("missing column", f"no file name under {file!r}", number)
+        elif caption is None:
+            table.add(place(file_name.replace("\\", "/")), ())
         elif isinstance(value, str) and not whole_text(value):
             lines.bad("caption not UTF-8", "not UTF-8", number)
         elif captions := _clean(value):
             table.add(place(file_name.replace("\\", "/")), captions)
         else:
-            lines.bad("no caption", f"no caption under {columns[1]!r}", number)
+            lines.bad("no caption", f"no caption under {caption!r}", number)
+
+
+def _is_file_name(value: Any) -> TypeGuard[str]:
+    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
 
 
 def _is_number(value: Any) -> bool:
@@ -548,13 +560,31 @@ def _key(member: str) -> str:
     return posixpath.join(folder, name.partition(".")[0])
 
 
+class _Member(tarfile.TarInfo):
+    """What a tar holds. ``tarfile`` takes a cut between two files and a broken header for the end; here they are errors."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if not buf:
+                raise tarfile.ReadError("it ends without its end mark, so it may have been cut off") from None
+            if any(buf):
+                raise tarfile.ReadError(str(error)) from None
+            raise  # zeros, which are the end mark
+
+
 @contextmanager
 def _open_tar(source: Source, count: Callable[[int], None]) -> Iterator[tarfile.TarFile]:
     if source.path.suffix.lower() not in {".gz", ".zst"}:
-        with tarfile.open(source.path, mode="r:") as tar:
+        with tarfile.open(source.path, mode="r:", tarinfo=_Member) as tar:
             yield tar
         return
-    with open_bytes(source.path, count) as stream, tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK) as tar:
+    with (
+        open_bytes(source.path, count) as stream,
+        tarfile.open(fileobj=stream, mode="r|", bufsize=CHUNK, tarinfo=_Member) as tar,
+    ):
         yield tar
 
 
@@ -571,17 +601,8 @@ def _members(source: Source, count: Callable[[int], None]) -> Iterator[tuple[tar
                     yield tar, member, name
                 if plain:
                     count(member.size)
-            if plain and not _ended(tar):
-                raise ValueError("it ends without its end mark, so it may have been cut off")
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise BrokenFileError("broken tar", f"not a sound tar after {number:,} members ({error})") from None
-
-
-def _ended(tar: tarfile.TarFile) -> bool:
-    """Whether reading came to the empty block that ends a tar; ``tarfile`` takes a cut between two files for an end."""
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    return tar.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> bytes:
@@ -597,8 +618,7 @@ def _read_tar(
 ) -> Iterator[EncodedPicture]:
     outside = os.path.dirname(os.path.abspath(source.path))
     packed, inside = _Packed(), set[str]()
-    if options.captions == "auto":
-        _packed_captions(source, options, packed, report)
+    _packed_captions(source, options, packed, report if options.captions == "auto" else PictureReport())
     taken: set[str] = set()
     for tar, member, name in _members(source, source.count):
         shown = f"{source.path}/{name}"
@@ -609,9 +629,10 @@ def _read_tar(
                     shown, "unsupported ending", f"has the ending {kind or '(none)'}, not {', '.join(PICTURES)}"
                 )
             continue
-        if packed.table.is_beside(name):
-            continue
         place = os.path.abspath(os.path.join(outside, name))
+        if packed.table.is_beside(name) or files.beside.is_beside(place):
+            _skip_beside(shown, report)
+            continue
         used.add(place)
         inside.add(name)
         taken.update((posixpath.splitext(name)[0], _key(name)))
@@ -641,26 +662,29 @@ def _read_tar(
             report.skip(
                 f"{source.path}/{stem}{packed.by_stem[stem][0]}", "no picture", "has no picture of the same name"
             )
-    packed.table.report_unused(inside, report)
+    if options.captions == "auto":
+        packed.table.report_unused(inside, report)
 
 
 def _packed_captions(source: Source, options: PictureOptions, packed: _Packed, report: PictureReport) -> None:
-    """Go through a tar for its captions, which may stand behind their pictures."""
+    """Go through a tar for its captions and tables, which may stand behind their pictures."""
     try:
         for tar, member, name in _members(source, lambda _: None):
             stem, kind = posixpath.splitext(name)
             kind = kind.lower()
-            if kind in SIDECARS:
+            if kind in SIDECARS and options.captions == "auto":
                 if stem not in packed.by_stem or kind == ".txt":
                     packed.by_key.setdefault(_key(name), []).append(stem)
                     packed.by_stem[stem] = kind, _content(tar, member, MAX_SIDECAR + 1)
-            elif kind in TABLES and (file := tar.extractfile(member)):
+            elif kind in TABLES and member.size > MAX_FILE:
+                report.skip(f"{source.path}/{name}", *_reason(_too_long(member.size)))
+            elif kind in TABLES:
                 shown = f"{source.path}/{name}"
                 lines = BadLines(shown, report)
-                folder = posixpath.dirname(name)
+                folder, table = posixpath.dirname(name), io.BytesIO(_content(tar, member, member.size))
                 try:
                     _take_text(
-                        as_text(io.BufferedReader(file, CHUNK)), kind, shown,
+                        as_text(io.BufferedReader(table, CHUNK)), kind, shown,
                         lambda row, folder=folder: posixpath.normpath(posixpath.join(folder, row)),  # type: ignore[misc]
                         options, packed.table, lines,
                     )  # fmt: skip

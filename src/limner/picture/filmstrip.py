@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -101,7 +102,7 @@ def heat(share: Tensor, size: tuple[int, int]) -> Image.Image:
 def font_for(text: str, size: int) -> Font:
     """Pillow's own font, or if that lacks a letter of the text, the first of the system's that has all of them."""
     own = ImageFont.load_default(size)
-    for font in (own, *system_fonts(size)):
+    for font in chain((own,), system_fonts(size)):
         missing = bytes(font.getmask(NO_LETTER))  # a box, most often
         if all(bytes(font.getmask(letter)) != missing for letter in set(text)):
             return font

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 
 from limner.core.errors import WeightsError
-from limner.data.cache import building, mark_used
+from limner.data.cache import building
 from limner.picture.images import from_bytes
+from limner.weights.places import mark_used
 
 if TYPE_CHECKING:
     from pathlib import Path

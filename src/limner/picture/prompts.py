@@ -11,7 +11,11 @@ from torch import Tensor
 from limner.core.errors import ContextError
 from limner.tokens import Tokenizer
 
-WORD = r"[^\W_]+|[\u2600-\u27bf\U0001f300-\U0001faff]"  # letters and digits, or one emoji
+SIGN = (
+    "[\u2300-\u23ff\u2600-\u27bf\u2b00-\u2bff\U0001f300-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]*"  # with its skin tone
+)
+# Letters and digits, or one sign such as an emoji: a flag of two halves, or signs joined to one.
+WORD = rf"[^\W_]+|[\U0001f1e6-\U0001f1ff]{{2}}|{SIGN}(?:\u200d{SIGN})*"
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str, lower_case: bool) -> list[int]:

@@ -24,9 +24,10 @@ class Apart(TorchFunctionMode):
         self.weights, self.rows = {id(weight) for weight in weights}, rows
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if function is F.linear and id(args[1]) in self.weights:
-            x, *layer = args
-            return torch.cat([F.linear(part, *layer, **(kwargs or {})) for part in x.split(self.rows)])
+        if function is F.linear:
+            x, weight, bias = _operands(*args, **(kwargs or {}))
+            if id(weight) in self.weights:
+                return torch.cat([F.linear(part, weight, bias) for part in torch.split(x, self.rows)])
         return function(*args, **(kwargs or {}))
 
 
@@ -39,9 +40,14 @@ class _Products(TorchFunctionMode):
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is F.linear:
-            x, weight, bias = (*args, None)[:3]
+            x, weight, bias = _operands(*args, **(kwargs or {}))
             self.seen.append((x.shape, x.dtype, weight, bias))
         return function(*args, **(kwargs or {}))
+
+
+def _operands(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What ``F.linear`` is given, by whatever names."""
+    return input, weight, bias
 
 
 def weights_apart(
@@ -70,13 +76,13 @@ def weights_apart(
     if torch.equal(first, wanted):
         return ()
     found: dict[tuple[Any, ...], bool] = {}
+    generator = torch.Generator().manual_seed(0)  # the caller's own numbers stay as they are
     apart: list[Tensor] = []
     for shape, dtype, weight, bias in products.seen:
         key = (shape, dtype, weight.shape, weight.dtype, bias is None)
         if key not in found:
-            found[key] = _adds_otherwise(
-                torch.randn((len(alone), *shape), device=weight.device).to(dtype), weight, bias
-            )
+            some = torch.randn((len(alone), *shape), generator=generator).to(weight.device, dtype)
+            found[key] = _adds_otherwise(some, weight, bias)
         if found[key]:
             apart.append(weight)
     return tuple(apart) if apart and torch.equal(together(apart), wanted) else None

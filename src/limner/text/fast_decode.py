@@ -41,7 +41,7 @@ from limner.core.errors import ContextError
 from limner.core.layers import Block
 from limner.core.positions import rotary_frequencies, rotation, sinusoidal
 from limner.core.transformer import Transformer
-from limner.weights.places import cache_folder
+from limner.weights.places import cache_folder, mark_used
 
 ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "silu", "quick_gelu")  # numbered as in the C++
 WORTH_BUILDING = 60e9  # bytes to be read: some five seconds of torch, about what the compiler takes
@@ -88,6 +88,7 @@ def routine(*, build: bool = False) -> ctypes.CDLL | None:
         if hasattr(os, "getuid") and path.stat().st_uid not in (os.getuid(), 0):
             return None  # code that somebody else may have put there
         library = ctypes.CDLL(str(path))
+        mark_used(path)
     except OSError:  # no access, a full disk, no code for this machine: there is always the other way
         return None
     library.limner_step.argtypes = [POINTER(_Model), POINTER(_State), c_int, c_int]

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from textwrap import shorten
 from typing import Any, Literal
 
 import torch
@@ -65,9 +63,10 @@ PICTURES_SEEN = 60_000  # visits, at the least, that the size auto leaves time f
 CAPTIONS_READ = 50_000  # of the data, to learn a tokenizer
 WORDS_KEPT = 20_000  # to say which words of a prompt a model has never seen; where captions have more, none are kept
 BATCH_PICTURES = 64
-SMALLER = 1.25  # times what was asked for, the smallest model may have
+SMALLER = 1.25  # times the size that was asked for is the most that the narrowest model may have
 NARROWEST = 128  # width that the size auto takes; who asks for fewer parameters gets less
-FURTHER = 64  # captions that are tried beside those of held-back pictures
+FURTHER = 64  # captions, at least where there are so many, that are tried beside those of held-back pictures
+COPY = 0.5  # of how far held-back pictures are from the nearest training picture: what is nearer may be a copy
 SHOWN = 8  # captions of held-back pictures that are painted as it learns, where no prompts are given
 
 PictureStep = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]  # picture, noise, time, ids, mask, weights
@@ -412,7 +411,7 @@ def choose(
         if best is None and dim < NARROWEST and parameters > SMALLER * wanted:
             raise ConfigError(
                 f"size is {picture.size}, but the smallest model for these pictures has {parameters:,} parameters. Choose more, or "
-                "smaller pictures."
+                "fewer tokens with vocab_size."
             )
         if best is not None and parameters > wanted:
             break
@@ -575,8 +574,10 @@ class PictureRun:
         return pad(self.rows(captions), self.choice.config.prompt.context_length)
 
     def further_captions(self) -> list[str]:
-        """Captions of some pictures to train on."""
-        return [self.corpus.train.captions(number)[0] for number in range(min(FURTHER, len(self.corpus.train)))]
+        """Different captions of pictures to train on, from all of their files."""
+        pictures = self.corpus.train
+        some = range(0, len(pictures), max(1, len(pictures) // FURTHER))
+        return list(dict.fromkeys(pictures.captions(number)[0] for number in some))
 
     def rows(self, captions: Sequence[str]) -> list[list[int]]:
         """Ids of captions; one that is longer than the window is cut, which ``summary`` tells and happens to no prompt."""
@@ -672,23 +673,26 @@ def listening(
         count: pictures to look at; noise and times are the same each time.
         further: captions to take where all pictures that are looked at together have the same one.
     Returns:
-        ``loss``, and ``loss_other_captions`` unless there is but one caption.
+        ``loss``, and ``loss_other_captions`` unless no other caption was found for some of the pictures.
     """
     device = model.denoiser.patch.weight.device
     batches = PictureBatches(pictures, min(32, len(pictures)), seed=0)
-    totals, seen = dict.fromkeys(("loss", "loss_other_captions"), 0.0), Counter[str]()
+    totals, seen, all_heard = [0.0, 0.0], 0, True
     for index in range(max(1, min(count, len(pictures)) // batches.batch_size)):
         batch = batches(index)
         generator = torch.Generator().manual_seed(index)
         picture = clean_of(model, batch.images)
         noise = torch.randn(picture.shape, generator=generator)
         times = process.draw_times(model.config.diffusion, len(picture), generator)
-        for name, captions in zip(totals, (batch.captions, exchanged(batch.captions, further)), strict=True):
+        for which, captions in enumerate((batch.captions, exchanged(batch.captions, further))):
             if captions is not None:
                 parts = [part.to(device) for part in (picture, noise, times, *read(captions))]
-                totals[name] += float(diffusion_loss(model, *parts).sum())
-                seen[name] += len(picture)
-    return {name: total / seen[name] for name, total in totals.items() if seen[name]}
+                totals[which] += float(diffusion_loss(model, *parts).sum())
+            else:
+                all_heard = False  # a mean of some pictures says nothing beside that of all
+        seen += len(picture)
+    found = {"loss": totals[0] / seen}
+    return found | {"loss_other_captions": totals[1] / seen} if all_heard else found
 
 
 def exchanged(captions: Sequence[str], further: Sequence[str]) -> list[str] | None:
@@ -709,6 +713,10 @@ def memorisation(painter: PictureGenerator, corpus: PictureCorpus, picture: Pict
 
     Distances are root mean squares between pictures of 16 × 16 pixels, values from −1 to 1. A model that paints its
     training pictures again is much nearer to them than held-back pictures are.
+
+    Returns:
+        ``painted_to_nearest`` and ``held_back_to_nearest``, the means; ``painted_copies``, the share of painted pictures
+        that are less than half as far from the nearest as held-back ones are. Nothing where no caption fits the window.
     """
     held_back = min(16, len(corpus.validation))
     prompts = [corpus.validation.captions(number)[0] for number in range(held_back)]
@@ -719,16 +727,20 @@ def memorisation(painter: PictureGenerator, corpus: PictureCorpus, picture: Pict
         return {}
     painted = painter.generate(prompts, seed=0, steps=picture.sample_steps, guidance=picture.guidance)
     arrays = [_small(one.image) for one in painted]
-    others = [_small(Image.fromarray(corpus.validation.picture(number)[0])) for number in range(held_back)]
-    nearest = torch.full((len(arrays) + len(others),), float("inf"))
-    wanted = torch.stack(arrays + others)
+    arrays += [_small(Image.fromarray(corpus.validation.picture(number)[0])) for number in range(held_back)]
+    nearest = torch.full((len(arrays),), float("inf"))
+    wanted = torch.stack(arrays)
     for start in range(0, len(corpus.train), 512):
         some = range(start, min(start + 512, len(corpus.train)))
         known = torch.stack([_small(Image.fromarray(corpus.train.picture(number)[0])) for number in some])
         nearest = torch.minimum(nearest, torch.cdist(wanted, known).amin(dim=1))
     nearest = nearest / wanted.shape[1] ** 0.5
-    found = {"painted_to_nearest": nearest[: len(arrays)], "held_back_to_nearest": nearest[len(arrays) :]}
-    return {name: float(distances.mean()) for name, distances in found.items() if len(distances)}
+    from_prompts, others = nearest[: len(painted)], nearest[len(painted) :]
+    return {
+        "painted_to_nearest": float(from_prompts.mean()),
+        "held_back_to_nearest": float(others.mean()),
+        "painted_copies": float((from_prompts < COPY * others.mean()).float().mean()),
+    }
 
 
 def _small(image: Image.Image) -> Tensor:
@@ -819,7 +831,7 @@ def choose_prompts(
     for text in given:
         if (count := len(prompt_ids(tokenizer, text, config.lower_case))) > length:
             raise ContextError(
-                f"the prompt {shorten(text, 60, placeholder=' …')!r} has {count} tokens, but this model is to read {length}. "
+                f"the prompt {text if len(text) <= 60 else text[:59] + '…'!r} has {count} tokens, but this model is to read {length}. "
                 f"Shorten it, or add --set context_length={count}."
             )
     captions = (held_back.captions(number)[0] for number in range(len(held_back)))

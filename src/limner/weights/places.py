@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -11,3 +12,9 @@ def cache_folder(kind: str) -> Path:
     if own := os.environ.get("LIMNER_CACHE"):
         return Path(own) / kind
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "limner" / kind
+
+
+def mark_used(path: Path) -> None:
+    """Say of what was found kept that it was used now; it may lie where nothing can be written."""
+    with suppress(OSError):
+        os.utime(path)

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.core.errors import ConfigError
-from limner.data.cache import building, mark_used
+from limner.data.cache import building
 from limner.data.picture_shards import PictureSet, PictureSetWriter
 from limner.picture.world.draw import SIZES
+from limner.weights.places import mark_used
 
 VERSION = 2  # of the drawings: a set drawn by an older one is not reused
 TOGETHER = 64  # pictures that a process draws before it hands over
