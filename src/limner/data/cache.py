@@ -213,9 +213,10 @@ def remove_kept(one: Kept) -> None:
 def _kept(path: Path) -> Iterator[Kept]:
     """What something in a cache is: itself, and the latents that lie in it; nothing where it is none of ours."""
     try:
-        used = path.stat().st_mtime
+        told = path.stat()
+        used = told.st_mtime
         if path.parent.name == "native" and path.match("decode-*.so"):
-            yield Kept("routine", path, path.stat().st_size, used)
+            yield Kept("routine", path, told.st_size, used)
         elif path.name.startswith(BUILDING) and (path / "lock").is_file() and _is_abandoned(path):
             yield Kept("unfinished", path, _bytes(path), used)
         for what, (mark, expected) in MARKS.items() if NAME.fullmatch(path.name) else ():

@@ -16,7 +16,7 @@ import tarfile
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from limner.core.errors import ConfigError, DataError, MissingExtraError
 from limner.data.documents import (
@@ -371,18 +371,16 @@ def _read_table(
     """Take the rows of a table on disk in."""
     lines = BadLines(source.path, report)
     base = os.path.dirname(os.path.abspath(source.path))
+
+    def place(name: str) -> str:
+        return os.path.abspath(os.path.join(base, name))
+
     try:
         if source.kind == ".parquet":
-            records: Iterator[tuple[int, Any]] = _parquet_records(path)
-            _take(
-                records, str(source.path), lambda name: os.path.abspath(os.path.join(base, name)), options, table, lines
-            )
+            _take(_parquet_records(path), str(source.path), place, options, table, lines)
             return
         with open_text(path, source.count) as stream:
-            _take_text(
-                stream, source.kind, str(source.path),
-                lambda name: os.path.abspath(os.path.join(base, name)), options, table, lines,
-            )  # fmt: skip
+            _take_text(stream, source.kind, str(source.path), place, options, table, lines)
     except BrokenFileError as error:
         report.skip(source.path, error.kind, str(error))
     except OSError as error:
@@ -434,23 +432,24 @@ def _take(
             columns = file, caption
         file, caption = columns
         for key, value in record.items():
-            if isinstance(key, str) and key.endswith(BESIDE) and key != file and _is_file_name(value):
-                table.add_beside(place(value.replace("\\", "/")))
-        file_name, value = record.get(file), record.get(caption)
-        if not _is_file_name(file_name):
+            if isinstance(key, str) and key.endswith(BESIDE) and key != file and (other := _file_name(value)):
+                table.add_beside(place(other))
+        file_name, value = _file_name(record.get(file)), record.get(caption)
+        if file_name is None:
             lines.bad("missing column", f"no file name under {file!r}", number)
         elif caption is None:
-            table.add(place(file_name.replace("\\", "/")), ())
+            table.add(place(file_name), ())
         elif isinstance(value, str) and not whole_text(value):
             lines.bad("caption not UTF-8", "not UTF-8", number)
         elif captions := _clean(value):
-            table.add(place(file_name.replace("\\", "/")), captions)
+            table.add(place(file_name), captions)
         else:
             lines.bad("no caption", f"no caption under {caption!r}", number)
 
 
-def _is_file_name(value: Any) -> TypeGuard[str]:
-    return isinstance(value, str) and bool(value.strip()) and "\0" not in value
+def _file_name(value: Any) -> str | None:
+    """The name of a file in a table, with slashes; None where there is none."""
+    return value.replace("\\", "/") if isinstance(value, str) and value.strip() and "\0" not in value else None
 
 
 def _is_number(value: Any) -> bool:

@@ -65,7 +65,7 @@ WORDS_KEPT = 20_000  # to say which words of a prompt a model has never seen; wh
 BATCH_PICTURES = 64
 SMALLER = 1.25  # times the size that was asked for is the most that the narrowest model may have
 NARROWEST = 128  # width that the size auto takes; who asks for fewer parameters gets less
-FURTHER = 64  # captions, at least where there are so many, that are tried beside those of held-back pictures
+FURTHER = 64  # about so many captions are tried beside those of held-back pictures
 COPY = 0.5  # of how far held-back pictures are from the nearest training picture: what is nearer may be a copy
 SHOWN = 8  # captions of held-back pictures that are painted as it learns, where no prompts are given
 
@@ -676,23 +676,29 @@ def listening(
         ``loss``, and ``loss_other_captions`` unless no other caption was found for some of the pictures.
     """
     device = model.denoiser.patch.weight.device
+
+    def loss_with(captions: Sequence[str], *seen: Tensor) -> float:
+        parts = [part.to(device) for part in (*seen, *read(captions))]
+        return float(diffusion_loss(model, *parts).sum())
+
     batches = PictureBatches(pictures, min(32, len(pictures)), seed=0)
-    totals, seen, all_heard = [0.0, 0.0], 0, True
+    own = others = 0.0
+    seen, all_heard = 0, True
     for index in range(max(1, min(count, len(pictures)) // batches.batch_size)):
         batch = batches(index)
         generator = torch.Generator().manual_seed(index)
         picture = clean_of(model, batch.images)
         noise = torch.randn(picture.shape, generator=generator)
         times = process.draw_times(model.config.diffusion, len(picture), generator)
-        for which, captions in enumerate((batch.captions, exchanged(batch.captions, further))):
-            if captions is not None:
-                parts = [part.to(device) for part in (picture, noise, times, *read(captions))]
-                totals[which] += float(diffusion_loss(model, *parts).sum())
-            else:
-                all_heard = False  # a mean of some pictures says nothing beside that of all
         seen += len(picture)
-    found = {"loss": totals[0] / seen}
-    return found | {"loss_other_captions": totals[1] / seen} if all_heard else found
+        own += loss_with(batch.captions, picture, noise, times)
+        captions = exchanged(batch.captions, further)
+        if captions is None:
+            all_heard = False  # a mean of some pictures says nothing beside that of all
+        elif all_heard:
+            others += loss_with(captions, picture, noise, times)
+    found = {"loss": own / seen}
+    return found | {"loss_other_captions": others / seen} if all_heard else found
 
 
 def exchanged(captions: Sequence[str], further: Sequence[str]) -> list[str] | None:
